@@ -1,0 +1,39 @@
+# Two commands for people: `make demo` and `make test`. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+
+export CUDA_VISIBLE_DEVICES ?= -1
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test lint tests clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/demo.py
+
+test: lint tests
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+tests: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q $(PYTEST)
+
+# An extra is installed once; again only when setup.py changes.
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/python
+	@echo "Installing l3flow[$*] into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' > $(VENV)/install.log 2>&1 \
+		|| { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c '$(SUPPORTED)' || { \
+		echo "l3flow needs Python 3.10 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		"Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+clean:
+	rm -rf $(VENV) demo-table

@@ -1,0 +1,132 @@
+"""`Embedder`: from signals to vectors, start times and silent flags."""
+
+from collections.abc import Iterable, Iterator
+from numbers import Real
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from l3core.audio import ArraySource, Source
+from l3core.engines import Engine, load_engine
+from l3core.packing import pack
+from l3core.resampling import Resampling
+from l3core.segments import Segment, cut_segments
+from l3core.spec import EmbeddingSpec
+from l3core.weights import Weights, load_weights
+
+K = TypeVar("K")
+
+
+class Embedding(NamedTuple):
+    """The embedding of one recording.
+
+    Attributes:
+        vectors: float32 `(windows, d)`.
+        start_s: float64 `(windows,)`, time of each window's first sample in the recording, seconds;
+            negative where a window begins in the zeros in front.
+        silent: bool `(windows,)`, true where every source sample of the window is zero.
+    """
+
+    vectors: np.ndarray
+    start_s: np.ndarray
+    silent: np.ndarray
+
+
+class Embedder:
+    """A spec with its weights loaded and its network compiled.
+
+    Args:
+        spec: what to compute; the default spec is openl3's default.
+        weights: already loaded ones; else those that the spec names.
+        batch_size: windows in one call of the network; None: the engine's own.
+        storage_options: for fsspec, where the spec's weights are a URI.
+
+    Attributes:
+        spec, weights: as given or loaded.
+        fingerprint: the name of this spec with these weights.
+
+    Raises:
+        WeightsError: the weights could not be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        spec: EmbeddingSpec | None = None,
+        *,
+        weights: Weights | None = None,
+        batch_size: int | None = None,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        self.spec = spec or EmbeddingSpec()
+        self.weights = weights or load_weights(self.spec, storage_options=storage_options)
+        self.fingerprint = self.spec.fingerprint(self.weights.digest)
+        self._grid = self.spec.window_grid
+        self._engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size)
+
+    def embed(self, audio: np.ndarray, sample_rate: float) -> Embedding:
+        """Embed one recording.
+
+        Args:
+            audio: `(samples,)` or `(samples, channels)`, floating point in [-1, 1].
+            sample_rate: Hz, a whole number.
+
+        Raises:
+            ValueError: audio of another shape or type, not finite, or a rate that is not whole.
+        """
+        if not isinstance(sample_rate, Real) or sample_rate != int(sample_rate) or sample_rate < 1:
+            raise ValueError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
+        source = ArraySource(np.asarray(audio), int(sample_rate))
+        parts = list(self.embed_segments((None, segment) for segment in self.segments(source)))
+        vectors = [vectors for _, vectors, _ in parts] or [np.empty((0, self.spec.size), np.float32)]
+        silent = [silent for _, _, silent in parts] or [np.empty(0, bool)]
+        windows = range(sum(map(len, silent)))
+        return Embedding(np.concatenate(vectors), self.start_s(source, windows), np.concatenate(silent))
+
+    def resampling(self, source: Source) -> Resampling:
+        """From a recording's rate to the model's."""
+        return Resampling(
+            source.info.sample_rate_hz, self.spec.network.sample_rate_hz, self.spec.resampler
+        )
+
+    def window_count(self, source: Source) -> int:
+        """Windows of a recording."""
+        return self._grid.count(self.resampling(source).length(source.info.frames))
+
+    def start_s(self, source: Source, windows: range) -> np.ndarray:
+        """Start times of windows of a recording, float64 `(windows,)`, seconds."""
+        samples = self.resampling(source).length(source.info.frames)
+        return self._grid.starts(samples, windows) / self.spec.network.sample_rate_hz
+
+    def segments(self, source: Source, windows: range | None = None) -> Iterator[Segment]:
+        """The recording cut in segments, all of it or the windows asked for.
+
+        Raises:
+            AudioError: from the source, after the segments before it.
+        """
+        if windows is None:
+            windows = range(self.window_count(source))
+        return cut_segments(source, grid=self._grid, resampling=self.resampling(source), windows=windows)
+
+    def embed_segments(
+        self, segments: Iterable[tuple[K, Segment]]
+    ) -> Iterator[tuple[K, np.ndarray, np.ndarray]]:
+        """Embed segments of many recordings in full batches.
+
+        Args:
+            segments: with a key each, that says whose it is.
+
+        Yields:
+            (key, vectors float32 `(windows, d)`, silent bool `(windows,)`), in the order of the input;
+            the windows of a segment may come in several parts.
+        """
+        batches = pack(
+            segments,
+            batch_size=self._engine.batch_size,
+            window_samples=self.spec.network.window_samples,
+        )
+        for batch in batches:
+            vectors = self._engine(batch.signal, batch.starts)
+            done = 0
+            for key, silent in batch.parts:
+                yield key, vectors[done : done + len(silent)], silent
+                done += len(silent)

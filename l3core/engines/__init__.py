@@ -1,0 +1,43 @@
+"""How a network is run. The table is plain text, so that asking what there is loads no library."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from l3core.spec import EmbeddingSpec
+    from l3core.weights import Weights
+
+
+class Engine(Protocol):
+    """A compiled network for batches of one fixed size."""
+
+    batch_size: int
+
+    def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Signal float32 `(samples,)` and window starts int32 `(batch_size,)` -> `(batch_size, d)`."""
+
+
+class EngineInfo(NamedTuple):
+    """Where an engine lives and what it can do.
+
+    Attributes:
+        module: module with a `load(spec, weights, *, batch_size) -> Engine`.
+        precisions: values of `EmbeddingSpec.precision` that it knows.
+    """
+
+    module: str
+    precisions: tuple[str, ...]
+
+
+ENGINES: dict[str, EngineInfo] = {
+    "tensorflow": EngineInfo(
+        "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16")
+    ),
+}
+
+
+def load_engine(spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None) -> Engine:
+    """The engine that a spec names, with the spec's network compiled."""
+    return import_module(ENGINES[spec.engine].module).load(spec, weights, batch_size=batch_size)

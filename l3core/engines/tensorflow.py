@@ -1,0 +1,68 @@
+"""The default engine: one TensorFlow function from a flat signal to embeddings."""
+
+import numpy as np
+import tensorflow as tf
+
+from l3core.spec import EmbeddingSpec
+from l3core.weights import Weights
+
+BATCH_SIZE = 16
+
+
+class TensorFlowEngine:
+    """Cuts windows out of a signal, computes their spectrograms and the folded network.
+
+    Args:
+        spec: what to compute.
+        weights: of the spec's model.
+        batch_size: windows in a call.
+    """
+
+    def __init__(self, spec: EmbeddingSpec, weights: Weights, batch_size: int) -> None:
+        # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self.batch_size = batch_size
+        model = spec.network
+        frontend = model.build_frontend(spec)
+        network = _with_policy(spec, weights)
+        offsets = tf.range(model.window_samples, dtype=tf.int32)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.float32),
+                tf.TensorSpec([batch_size], tf.int32),
+            ]
+        )
+        def embed(signal: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+            windows = tf.gather(signal, starts[:, tf.newaxis] + offsets)
+            return tf.cast(network(frontend(windows)), tf.float32)
+
+        # Keras layers hold their variables weakly here: the function must keep them alive
+        self._layers = (frontend, network)
+        self._embed = embed.get_concrete_function()
+
+    def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """See `l3core.engines.Engine`."""
+        return self._embed(tf.constant(signal), tf.constant(starts)).numpy()
+
+
+def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> TensorFlowEngine:
+    """The engine for a spec; see `l3core.engines.load_engine`."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the device is in use by this process already, as its owner chose
+            break
+    return TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE)
+
+
+def _with_policy(spec: EmbeddingSpec, weights: Weights):  # type: ignore[no-untyped-def]
+    """The network with its layers in the spec's precision; the front end stays in float32."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(spec.precision)
+    try:
+        return spec.network.build_network(spec, weights.tensors, folded=True)
+    finally:
+        keras.config.set_dtype_policy(before)

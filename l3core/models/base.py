@@ -1,0 +1,114 @@
+"""What the rest of the system may know of an embedding model.
+
+A model owns its sample rate, its window, its options and its network; nothing outside it assumes
+48 kHz, one second or 6144 numbers. A new model is one file with one subclass and a row in the table
+of `l3core.models`.
+"""
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
+    import keras
+
+    from l3core.spec import EmbeddingSpec
+
+
+class LayerShapes(NamedTuple):
+    """A layer with weights: its name and the shapes of its tensors, in the order of a weights file."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+
+
+class PublishedFile(NamedTuple):
+    """A weights file at a public address.
+
+    Attributes:
+        name: the file's name, below `base_url`.
+        base_url: where its authors publish it.
+        git_blob_sha1: sha1 of `b"blob %d\\0" % size` and the content, git's own name of the file.
+        licence: of the weights.
+        trained_on: what they were trained on.
+    """
+
+    name: str
+    base_url: str
+    git_blob_sha1: str
+    licence: str
+    trained_on: str
+
+
+class BundledFile(NamedTuple):
+    """A weights file that ships inside the package."""
+
+    path: Path
+    sha256: str
+    licence: str
+    trained_on: str
+
+
+class EmbeddingModel(abc.ABC):
+    """An audio embedding: how it is called, what can be chosen, and its network.
+
+    Attributes:
+        name: what `--model` takes.
+        summary: one line for a list of models.
+        sample_rate_hz: the rate of the signal it takes.
+        window_samples: samples of one window at that rate.
+        choices: the fields of `EmbeddingSpec` that this model has, each with what it allows, the
+            default first. A field that is not here must be left alone.
+        default_hop_s: hop in seconds where none is given.
+        algorithm_version: raised whenever the same spec and weights give other values.
+        windows_per_second: what two ordinary CPU cores manage, for cutting work into shards.
+    """
+
+    name: str
+    summary: str
+    sample_rate_hz: int
+    window_samples: int
+    choices: Mapping[str, tuple[Any, ...]]
+    default_hop_s: float = 0.1
+    algorithm_version: int = 1
+    windows_per_second: float = 15.0
+
+    @abc.abstractmethod
+    def embedding_size(self, spec: "EmbeddingSpec") -> int:
+        """Numbers in one embedding."""
+
+    @abc.abstractmethod
+    def weight_files(self) -> Mapping[str, PublishedFile | BundledFile]:
+        """Every file that `weights="published"` may mean, by a short name."""
+
+    @abc.abstractmethod
+    def weight_file(self, spec: "EmbeddingSpec") -> PublishedFile | BundledFile:
+        """The file that `weights="published"` means for this spec."""
+
+    @abc.abstractmethod
+    def layer_shapes(self, spec: "EmbeddingSpec") -> tuple[LayerShapes, ...]:
+        """The layers of a weights file, in its order."""
+
+    @abc.abstractmethod
+    def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
+        """Untrained weights, drawn by NumPy so that they are the same everywhere."""
+
+    @abc.abstractmethod
+    def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
+        """(batch, window_samples) float32 -> what the network takes."""
+
+    @abc.abstractmethod
+    def build_network(
+        self, spec: "EmbeddingSpec", tensors: Sequence[np.ndarray], *, folded: bool
+    ) -> "keras.Model":
+        """The network with its weights -> (batch, embedding_size).
+
+        Args:
+            spec: of this model.
+            tensors: weights in the order of `layer_shapes`.
+            folded: with every BatchNormalization folded into its convolution (the way to compute);
+                else as published (the truth to compare with).
+        """

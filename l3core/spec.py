@@ -1,0 +1,163 @@
+"""`EmbeddingSpec`: everything that decides what an embedding's numbers are, and its fingerprint."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from l3core.engines import ENGINES
+from l3core.errors import SpecError
+from l3core.models import MODELS, EmbeddingModel
+from l3core.resampling import RESAMPLERS, resampler_major_version
+from l3core.windows import WindowGrid, hop_in_samples
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_MODEL_FIELDS = ("input_repr", "content", "embedding_size", "grid", "frontend")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSpec:
+    """Which embedding, computed how. None stands for the model's own default and is filled in.
+
+    Attributes:
+        model: a name of `l3core.models.MODELS`.
+        input_repr: spectrogram, for models that have several.
+        content: what the published weights were trained on, for models that have several.
+        embedding_size: numbers in one embedding.
+        hop_s: seconds between the starts of two windows; cut off to whole samples.
+        grid: where windows start and how the ends are treated (`l3core.windows`).
+        frontend: generation of the spectrogram (`l3core.frontends`).
+        weights: "published", a path or URI of an .h5 (or .h5.gz), or "random:SEED".
+        precision: of the network's arithmetic.
+        resampler: one of `l3core.resampling.RESAMPLERS`.
+        engine: what runs the network, one of `l3core.engines.ENGINES`.
+        model_options: further options of the model.
+
+    Raises:
+        SpecError: a value that does not exist or that this model does not have.
+    """
+
+    model: str = "l3"
+    input_repr: str | None = None
+    content: str | None = None
+    embedding_size: int | None = None
+    hop_s: float | None = None
+    grid: str | None = None
+    frontend: str | None = None
+    weights: str = "published"
+    precision: str = "float32"
+    resampler: str = "soxr_hq"
+    engine: str = "tensorflow"
+    model_options: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check("model", self.model, MODELS)
+        choices = self.network.choices
+        for name in _MODEL_FIELDS:
+            given = getattr(self, name)
+            if name in choices:
+                value = choices[name][0] if given is None else given
+                _check(name, value, choices[name])
+                object.__setattr__(self, name, value)
+            elif given is not None:
+                raise SpecError(name, f"model {self.model} has no such choice, got {given!r}")
+        _check("precision", self.precision, PRECISIONS)
+        _check("resampler", self.resampler, RESAMPLERS)
+        _check("engine", self.engine, ENGINES)
+        if self.precision not in ENGINES[self.engine].precisions:
+            raise SpecError(
+                "precision",
+                f"engine {self.engine} computes in {', '.join(ENGINES[self.engine].precisions)}, "
+                f"got {self.precision!r}",
+            )
+        self._check_hop()
+        self._check_weights()
+        for option in self.model_options:
+            raise SpecError("model_options", f"model {self.model} has no option {option!r}")
+
+    def _check_hop(self) -> None:
+        hop_s = self.network.default_hop_s if self.hop_s is None else self.hop_s
+        if isinstance(hop_s, bool) or not isinstance(hop_s, int | float):
+            raise SpecError("hop_s", f"needs a number of seconds, got {hop_s!r}")
+        try:
+            hop_in_samples(hop_s, self.network.sample_rate_hz)
+        except ValueError as error:
+            raise SpecError("hop_s", str(error)) from None
+        object.__setattr__(self, "hop_s", float(hop_s))
+
+    def _check_weights(self) -> None:
+        if not self.weights:
+            raise SpecError("weights", "needs 'published', a path or URI of an .h5, or random:SEED")
+        if self.weights.startswith("random:") and not re.fullmatch(r"random:\d+", self.weights):
+            raise SpecError("weights", f"random needs a whole number >= 0, got {self.weights!r}")
+
+    @property
+    def network(self) -> EmbeddingModel:
+        """The model that `model` names."""
+        return MODELS[self.model]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one embedding."""
+        return self.network.embedding_size(self)
+
+    @property
+    def window_grid(self) -> WindowGrid:
+        """The grid at the model's rate."""
+        assert self.grid is not None
+        assert self.hop_s is not None
+        return WindowGrid(
+            kind=self.grid,
+            window_samples=self.network.window_samples,
+            hop_samples=hop_in_samples(self.hop_s, self.network.sample_rate_hz),
+        )
+
+    def identity(self, weights_digest: str) -> dict[str, Any]:
+        """What makes two embeddings the same: all that changes a value, and nothing else.
+
+        Fields at their default are left out, so that a field added later changes no identity; where
+        the weights came from is left out too, since their digest says what they are.
+        """
+        defaults = EmbeddingSpec(model=self.model)
+        given = {
+            spec_field.name: _plain(getattr(self, spec_field.name))
+            for spec_field in dataclasses.fields(self)
+            if getattr(self, spec_field.name) != getattr(defaults, spec_field.name)
+            or (spec_field.name == "model" and self.model != "l3")
+        }
+        given.pop("weights", None)
+        return {
+            "spec": given,
+            "weights_digest": weights_digest,
+            "algorithm_version": self.network.algorithm_version,
+            "resampler_major_version": resampler_major_version(self.resampler),
+        }
+
+    def fingerprint(self, weights_digest: str) -> str:
+        """`s` and 16 hexadecimal digits that name this spec with these weights."""
+        canonical = json.dumps(
+            self.identity(weights_digest), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+        return "s" + hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them; `EmbeddingSpec(**...)` gives the spec back."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _check(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    allowed = list(allowed)
+    if value in allowed and not isinstance(value, bool):
+        return
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in allowed], n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    listed = ", ".join(str(choice) for choice in allowed)
+    raise SpecError(name, f"must be one of {listed}, got {value!r}{hint}")

@@ -1,0 +1,213 @@
+"""Objects of any store that fsspec knows: listing, reading what was listed, and writing all or nothing.
+
+Paths are fsspec's: `/data/a.wav`, `gs://bucket/a.wav`, `memory://a.wav`. Local ones may be relative.
+"""
+
+import hashlib
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from l3core.errors import AudioError
+
+StorageOptions = dict[str, Any] | None
+
+
+class StoredObject(NamedTuple):
+    """One object as it was listed.
+
+    Attributes:
+        uri: where it is, readable by `open_pinned`.
+        size_bytes: its length.
+        version: the store's name for this very content; changes whenever it is overwritten.
+    """
+
+    uri: str
+    size_bytes: int
+    version: str
+
+
+def filesystem(
+    uri: str, storage_options: StorageOptions = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URI, and the path that it knows the object by."""
+    return fsspec.core.url_to_fs(uri, **(storage_options or {}))
+
+
+def absolute(uri: str, storage_options: StorageOptions = None) -> str:
+    """A URI that means the same from anywhere; local paths stay plain paths."""
+    fs, path = filesystem(uri, storage_options)
+    return path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+
+
+def join(base: str, *parts: str) -> str:
+    """A path below `base`."""
+    return posixpath.join(base, *parts)
+
+
+def version_of(info: dict[str, Any]) -> str:
+    """The version in a file system's description of an object.
+
+    An object store's generation or etag; on a disk the time of the last change, in nanoseconds, since
+    a file can be replaced by one of the same size.
+    """
+    if "ino" in info:
+        return f"{os.stat(info['name']).st_mtime_ns}"
+    for key in ("generation", "VersionId", "etag", "ETag", "mtime", "created"):
+        if info.get(key) is not None:
+            return str(info[key])
+    return ""
+
+
+def describe(uri: str, storage_options: StorageOptions = None) -> StoredObject:
+    """The object as it is now.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    fs, path = filesystem(uri, storage_options)
+    info = fs.info(path)
+    return StoredObject(uri, int(info["size"] or 0), version_of(info))
+
+
+@contextmanager
+def open_pinned(listed: StoredObject, storage_options: StorageOptions = None) -> Iterator[BinaryIO]:
+    """Open an object for reading, sure that it is the one that was listed.
+
+    Raises:
+        AudioError: `vanished`, `forbidden`, `storage-error`, or `changed` if it is (or becomes, while
+            it is read) another than was listed.
+    """
+    fs, path = filesystem(listed.uri, storage_options)
+    try:
+        _hold_version(listed, storage_options)
+        with fs.open(path, "rb") as file:
+            yield cast(BinaryIO, file)
+        _hold_version(listed, storage_options)
+    except FileNotFoundError:
+        raise AudioError("vanished", "the file was there when it was listed, and is gone") from None
+    except PermissionError:
+        raise AudioError("forbidden", "no permission to read the file") from None
+    except OSError as error:
+        raise AudioError("storage-error", f"reading failed: {error}") from None
+
+
+def _hold_version(listed: StoredObject, storage_options: StorageOptions) -> None:
+    now = describe(listed.uri, storage_options)
+    if (now.size_bytes, now.version) != (listed.size_bytes, listed.version):
+        raise AudioError("changed", "the file was replaced after it was listed")
+
+
+def read_bytes(uri: str, *, storage_options: StorageOptions = None) -> bytes:
+    """A whole object.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    fs, path = filesystem(uri, storage_options)
+    return fs.cat_file(path)
+
+
+@contextmanager
+def writing(uri: str, storage_options: StorageOptions = None) -> Iterator[BinaryIO]:
+    """A file object whose content appears at `uri` whole when the block ends, or not at all."""
+    fs, path = filesystem(uri, storage_options)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    # a local file is written beside its place and renamed; an upload to a store is atomic by itself
+    local = isinstance(fs, LocalFileSystem)
+    target = f"{path}.{uuid.uuid4().hex}.tmp" if local else path
+    try:
+        with fs.open(target, "wb") as file:
+            yield cast(BinaryIO, file)
+            if local:
+                file.flush()
+                os.fsync(file.fileno())
+        if local:
+            os.replace(target, path)
+    except BaseException:
+        if local and os.path.exists(target):
+            os.unlink(target)
+        raise
+
+
+def write_bytes(uri: str, content: bytes, *, storage_options: StorageOptions = None) -> None:
+    """Put an object in place, whole, over one that may be there."""
+    with writing(uri, storage_options) as file:
+        file.write(content)
+
+
+def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) -> bool:
+    """Put an object in place if none is there; False if there is one. Of several only one succeeds."""
+    fs, path = filesystem(uri, storage_options)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    if not isinstance(fs, LocalFileSystem):
+        try:
+            fs.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # fails if there is one: the content is whole or not there
+    except FileExistsError:
+        return False
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return True
+
+
+def move(source: str, target: str, storage_options: StorageOptions = None) -> None:
+    """Move an object; done before is done, so it can be repeated after a kill."""
+    fs, path = filesystem(source, storage_options)
+    _, target_path = filesystem(target, storage_options)
+    if not fs.exists(path) and fs.exists(target_path):
+        return
+    fs.makedirs(posixpath.dirname(target_path), exist_ok=True)
+    if isinstance(fs, LocalFileSystem):
+        os.replace(path, target_path)
+    else:
+        fs.mv(path, target_path)
+
+
+def remove(uri: str, *, recursive: bool = False, storage_options: StorageOptions = None) -> None:
+    """Remove an object, or all below a folder; one that is not there is fine."""
+    fs, path = filesystem(uri, storage_options)
+    if fs.exists(path):
+        fs.rm(path, recursive=recursive)
+
+
+def exists(uri: str, storage_options: StorageOptions = None) -> bool:
+    """Whether there is an object or folder."""
+    fs, path = filesystem(uri, storage_options)
+    return bool(fs.exists(path))
+
+
+def names_below(uri: str, *, suffix: str, storage_options: StorageOptions = None) -> list[str]:
+    """Names of the objects directly in a folder that end in `suffix`, sorted; none if no such folder."""
+    fs, path = filesystem(uri, storage_options)
+    if not fs.exists(path):
+        return []
+    fs.invalidate_cache(path)
+    names = [posixpath.basename(name.rstrip("/")) for name in fs.ls(path, detail=False)]
+    return sorted(name for name in names if name.endswith(suffix))
+
+
+def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
+    """SHA-256 of an object's content."""
+    fs, path = filesystem(uri, storage_options)
+    digest = hashlib.sha256()
+    with fs.open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

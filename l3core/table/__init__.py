@@ -1,0 +1,1 @@
+"""Feature tables: layout, plan, shards, commit, reading."""

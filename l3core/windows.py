@@ -1,0 +1,89 @@
+"""The window grids: how many windows a signal has, and where each one starts.
+
+Everything here counts samples at the model's own rate. A start may be negative and a window may reach
+past the end of the signal; what lies outside the signal is zeros.
+
+    center     openl3's default: half a window of zeros in front, so that window `i` is centred on
+               sample `i * hop`; zeros after the end until the last sample is in a window.
+    nocenter   openl3's `center=False`: as above without the zeros in front.
+    paper      the code of Cramer et al. (ICASSP 2019): a tail that fills no window is dropped, and a
+               signal shorter than a window stands in the middle of its zeros.
+
+A signal without samples has no windows; any other has at least one.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+GRIDS = ("center", "nocenter", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowGrid:
+    """Windows of `window_samples` every `hop_samples`.
+
+    Attributes:
+        kind: one of `GRIDS`.
+        window_samples: length of a window, samples.
+        hop_samples: distance of two starts, samples, >= 1; may exceed the window (gaps).
+    """
+
+    kind: str
+    window_samples: int
+    hop_samples: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in GRIDS:
+            raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {self.kind!r}")
+        if self.window_samples < 1 or self.hop_samples < 1:
+            raise ValueError(
+                "window and hop must be at least one sample, "
+                f"got {self.window_samples} and {self.hop_samples}"
+            )
+
+    def count(self, samples: int) -> int:
+        """Number of windows of a signal of `samples` samples."""
+        if samples <= 0:
+            return 0
+        if self.kind == "center":
+            samples += self.window_samples // 2
+        rest = samples - self.window_samples
+        if rest <= 0:
+            return 1
+        if self.kind == "paper":
+            return 1 + rest // self.hop_samples
+        return 1 + -(-rest // self.hop_samples)
+
+    def offset(self, samples: int) -> int:
+        """First sample of window 0, <= 0."""
+        if self.kind == "center":
+            return -(self.window_samples // 2)
+        if self.kind == "paper" and samples < self.window_samples:
+            return -((self.window_samples - samples) // 2)
+        return 0
+
+    def starts(self, samples: int, windows: range | None = None) -> np.ndarray:
+        """First sample of each window, int64 `(windows,)`; only those of `windows` if it is given."""
+        if windows is None:
+            windows = range(self.count(samples))
+        index = np.arange(windows.start, windows.stop, dtype=np.int64)
+        return self.offset(samples) + index * self.hop_samples
+
+
+def hop_in_samples(hop_s: float, sample_rate_hz: int) -> int:
+    """`hop_s` in whole samples, cut off as openl3 does: `int(hop * rate)`.
+
+    A hop that is no whole number of samples is therefore a little shorter than asked for; the start
+    times of a table are those of the samples, so they do not drift as `i * hop_s` would.
+
+    Raises:
+        ValueError: the hop is not a positive number or shorter than one sample.
+    """
+    if not math.isfinite(hop_s) or hop_s <= 0:
+        raise ValueError(f"hop must be a positive number of seconds, got {hop_s!r}")
+    samples = int(hop_s * sample_rate_hz)
+    if samples < 1:
+        raise ValueError(f"hop must be at least one sample at {sample_rate_hz} Hz, got {hop_s!r} s")
+    return samples

@@ -1,0 +1,1 @@
+"""The `l3flow` command: options, runners, and what people see."""

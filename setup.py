@@ -1,0 +1,64 @@
+"""Packaging of l3flow: three top-level packages and the `l3flow` command."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+# Ranges: what is tested here at the lower end of what we know to work, below the next major version.
+REQUIRES = [
+    "apache-beam>=2.77,<3",  # the distributed layer
+    "tensorflow>=2.20,<2.21",  # default engine; kapre 0.4.1 asks for less than 2.21
+    "keras>=3.12,<4",  # the networks, on any backend
+    "kapre>=0.4.1,<0.5",  # spectrograms inside the graph
+    "numpy>=2.0,<3",
+    "pyarrow>=20,<26",  # Parquet
+    "fsspec>=2025.3",  # every store
+    "soundfile>=0.13,<1",  # decoding
+    "soxr>=1.0,<2",  # resampling
+    "resampy>=0.4.3,<0.5",  # resampling as openl3 does it
+    "h5py>=3.11,<4",  # weights files
+    "requests>=2.32,<3",  # fetching published weights
+    "rich>=13.9,<16",  # progress and tables on a terminal
+]
+EXTRAS = {
+    "demo": ["duckdb>=1.3,<3"],
+    "dev": [
+        "duckdb>=1.3,<3",
+        "hypothesis>=6.130,<7",
+        "mypy>=1.18,<3",
+        "pandas>=2.2,<4",
+        "polars>=1.20,<3",
+        "pytest>=8.3,<10",
+        "ruff>=0.14,<1",
+        "types-requests",
+    ],
+}
+
+setup(
+    name="l3flow",
+    version="0.1.0",
+    description="Any audio corpus as a table of deep audio embeddings (L3-Net / OpenL3), on Apache Beam",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10,<3.14",
+    packages=[
+        "l3core",
+        "l3core.engines",
+        "l3core.models",
+        "l3core.table",
+        "launch",
+        "pipelines",
+    ],
+    package_data={"l3core.models": ["data/*"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["l3flow = launch.main:run"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)
