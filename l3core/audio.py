@@ -14,7 +14,23 @@ from l3core.errors import AudioError
 
 # Extensions that libsndfile reads, for a folder given as input; a pattern may name any file.
 EXTENSIONS = frozenset(
-    [".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".rf64", ".au", ".snd"]
+    [
+        ".wav",
+        ".wave",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".au",
+        ".snd",
+    ]
 )
 # libsndfile reads the rates and channel counts of a header as they are; beyond these it is a lie.
 MAX_SAMPLE_RATE_HZ = 4_000_000
@@ -65,8 +81,6 @@ class ArraySource:
             raise ValueError(f"audio must be floating point in [-1, 1], got dtype {audio.dtype}")
         mono = audio if audio.ndim == 1 else audio.mean(axis=1)
         self._mono = np.ascontiguousarray(mono, dtype=np.float32)
-        if not np.isfinite(self._mono).all():
-            raise ValueError("audio must be finite, got NaN or infinite samples")
         channels = 1 if audio.ndim == 1 else audio.shape[1]
         self.info = AudioInfo(sample_rate_hz, channels, len(mono), "array")
 

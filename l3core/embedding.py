@@ -1,18 +1,20 @@
 """`Embedder`: from signals to vectors, start times and silent flags."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from l3core.audio import ArraySource, Source
+from l3core.audio import ArraySource, AudioInfo, Source
 from l3core.engines import Engine, load_engine
 from l3core.packing import pack
 from l3core.resampling import Resampling
 from l3core.segments import Segment, cut_segments
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights, load_weights
+from l3core.windows import WindowGrid
 
 K = TypeVar("K")
 
@@ -75,26 +77,41 @@ class Embedder:
         """
         if not isinstance(sample_rate, Real) or sample_rate != int(sample_rate) or sample_rate < 1:
             raise ValueError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
-        source = ArraySource(np.asarray(audio), int(sample_rate))
+        audio = np.asarray(audio)
+        if not np.isfinite(audio).all():
+            raise ValueError("audio must be finite, got NaN or infinite samples")
+        return self.embed_source(ArraySource(audio, int(sample_rate)))
+
+    def embed_source(self, source: Source) -> Embedding:
+        """Embed one recording of any kind, an open `l3core.audio.Recording` for example.
+
+        Raises:
+            AudioError: from the source.
+        """
         parts = list(self.embed_segments((None, segment) for segment in self.segments(source)))
         vectors = [vectors for _, vectors, _ in parts] or [np.empty((0, self.spec.size), np.float32)]
         silent = [silent for _, _, silent in parts] or [np.empty(0, bool)]
         windows = range(sum(map(len, silent)))
-        return Embedding(np.concatenate(vectors), self.start_s(source, windows), np.concatenate(silent))
+        start_s = self.start_s(source.info, windows)
+        return Embedding(np.concatenate(vectors), start_s, np.concatenate(silent))
 
-    def resampling(self, source: Source) -> Resampling:
+    def regrid(self, grid: WindowGrid) -> "Embedder":
+        """The same compiled network on another grid; `spec` and `fingerprint` stay those of this one."""
+        other = copy.copy(self)
+        other._grid = grid
+        return other
+
+    def resampling(self, info: AudioInfo) -> Resampling:
         """From a recording's rate to the model's."""
-        return Resampling(
-            source.info.sample_rate_hz, self.spec.network.sample_rate_hz, self.spec.resampler
-        )
+        return Resampling(info.sample_rate_hz, self.spec.network.sample_rate_hz, self.spec.resampler)
 
-    def window_count(self, source: Source) -> int:
+    def window_count(self, info: AudioInfo) -> int:
         """Windows of a recording."""
-        return self._grid.count(self.resampling(source).length(source.info.frames))
+        return self._grid.count(self.resampling(info).length(info.frames))
 
-    def start_s(self, source: Source, windows: range) -> np.ndarray:
+    def start_s(self, info: AudioInfo, windows: range) -> np.ndarray:
         """Start times of windows of a recording, float64 `(windows,)`, seconds."""
-        samples = self.resampling(source).length(source.info.frames)
+        samples = self.resampling(info).length(info.frames)
         return self._grid.starts(samples, windows) / self.spec.network.sample_rate_hz
 
     def segments(self, source: Source, windows: range | None = None) -> Iterator[Segment]:
@@ -104,8 +121,10 @@ class Embedder:
             AudioError: from the source, after the segments before it.
         """
         if windows is None:
-            windows = range(self.window_count(source))
-        return cut_segments(source, grid=self._grid, resampling=self.resampling(source), windows=windows)
+            windows = range(self.window_count(source.info))
+        return cut_segments(
+            source, grid=self._grid, resampling=self.resampling(source.info), windows=windows
+        )
 
     def embed_segments(
         self, segments: Iterable[tuple[K, Segment]]

@@ -43,7 +43,7 @@ def filesystem(
 def absolute(uri: str, storage_options: StorageOptions = None) -> str:
     """A URI that means the same from anywhere; local paths stay plain paths."""
     fs, path = filesystem(uri, storage_options)
-    return path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+    return posixpath.normpath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
 
 
 def join(base: str, *parts: str) -> str:
@@ -211,3 +211,9 @@ def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def is_folder_or_absent(uri: str, storage_options: StorageOptions = None) -> bool:
+    """Whether a folder is there or could be made there."""
+    fs, path = filesystem(uri, storage_options)
+    return not fs.isfile(path)

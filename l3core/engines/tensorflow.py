@@ -56,7 +56,7 @@ def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> Te
     return TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE)
 
 
-def _with_policy(spec: EmbeddingSpec, weights: Weights):  # type: ignore[no-untyped-def]
+def _with_policy(spec: EmbeddingSpec, weights: Weights) -> tf.keras.Model:
     """The network with its layers in the spec's precision; the front end stays in float32."""
     import keras
 

@@ -26,12 +26,12 @@ class LayerShapes(NamedTuple):
 
 
 class PublishedFile(NamedTuple):
-    """A weights file at a public address.
+    r"""A weights file at a public address.
 
     Attributes:
         name: the file's name, below `base_url`.
         base_url: where its authors publish it.
-        git_blob_sha1: sha1 of `b"blob %d\\0" % size` and the content, git's own name of the file.
+        git_blob_sha1: sha1 of `b"blob %d\0" % size` and the content, git's own name of the file.
         licence: of the weights.
         trained_on: what they were trained on.
     """

@@ -134,7 +134,12 @@ def _grouped(tensors: Sequence[np.ndarray], layers: Sequence[LayerShapes]) -> li
     return [[next(rest) for _ in layer.shapes] for layer in layers]
 
 
-def _apply(layer, x, weights, groups):  # type: ignore[no-untyped-def]  # Keras is not loaded here
+def _apply(
+    layer: "keras.layers.Layer",
+    x: "keras.KerasTensor",
+    weights: dict["keras.layers.Layer", list[np.ndarray]],
+    groups: list[list[np.ndarray]],
+) -> "keras.KerasTensor":
     """Call a layer and note the next group of tensors as its weights."""
     weights[layer] = groups.pop(0)
     return layer(x)

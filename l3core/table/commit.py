@@ -1,0 +1,291 @@
+"""Committing a run: check what the shards say, make the new ledger, journal it, publish it.
+
+Until the journal entry is there the table is as it was; from then on the commit has happened, and
+whoever comes next finishes its publication.
+"""
+
+import heapq
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import groupby
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.errors import RunError
+from l3core.table.adopt import dead_runs
+from l3core.table.layout import (
+    LAYOUT_VERSION,
+    TRANSIENT,
+    WITH_WINDOWS,
+    LedgerRow,
+    TablePaths,
+    ledger_folder,
+)
+from l3core.table.ledger import read_ledger, write_ledger
+from l3core.table.lock import release
+from l3core.table.plan import Plan, ShardPlan, load_plan
+from l3core.table.state import TableState, load_state, publish, read_json, to_json
+from l3core.table.windows_file import copy_without, file_facts
+
+
+def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[str, Any]:
+    """Commit a run whose shards are all done; done already is fine.
+
+    Args:
+        paths: of the table.
+        run_id: of the run.
+        info: what else belongs in the run record (versions, host, command).
+
+    Returns:
+        The run record.
+
+    Raises:
+        RunError: shards are missing or wrong, or another run committed in between.
+    """
+    record_uri = storage.join(paths.runs, f"{run_id}.json")
+    if storage.exists(record_uri):  # a runner may try the last step again
+        return read_json(record_uri)
+    plan = load_plan(paths, run_id)
+    state = load_state(paths)
+    if state.pending is not None and state.pending["record"]["run_id"] == run_id:
+        return _finish(paths, plan, state.pending)
+    if state.commits != plan.base:
+        raise RunError(
+            "another run changed the table since this one was planned; run it again "
+            "(the shards that are finished will be taken over)"
+        )
+    build = _Build(paths, plan, state)
+    build.collect()
+    commit = build.commit(info)
+    number = f"{plan.base + 1:08d}.json"
+    entry = storage.join(paths.journal, number)
+    if not storage.create(entry, to_json(commit)) and read_json(entry)["writer"] != commit["writer"]:
+        raise RunError(f"another run committed as number {plan.base + 1} first; run it again")
+    return _finish(paths, plan, commit)
+
+
+def _finish(paths: TablePaths, plan: Plan, commit: dict[str, Any]) -> dict[str, Any]:
+    publish(paths, commit)
+    for dead in dead_runs(paths, plan.run_id, plan.fingerprint):
+        storage.remove(paths.staging(dead), recursive=True)
+    storage.remove(paths.staging(plan.run_id), recursive=True)
+    release(paths, plan.fingerprint, plan.run_id)
+    return commit["record"]
+
+
+class _Build:
+    """A commit in the making: which files come, which go, and the new ledger."""
+
+    def __init__(self, paths: TablePaths, plan: Plan, state: TableState) -> None:
+        self.paths = paths
+        self.plan = plan
+        self.state = state
+        self.staging = f"_l3flow/staging/{plan.run_id}"
+        self.staged: dict[str, str] = {}  # final path -> staged path
+        self.added: list[dict[str, Any]] = []
+        self.removed: list[str] = []
+        self.renamed: dict[str, str | None] = {}  # file -> its rewritten successor
+        self.counts: Counter[str] = Counter()
+        self.windows = 0
+        self.audio_s = 0.0
+        self.busy: Counter[str] = Counter()
+
+    def collect(self) -> None:
+        """Check the shards, rewrite files that hold replaced clips, write the new ledger."""
+        for shard in self.plan.shards:
+            self._take(shard)
+        self._rewrite()
+        if self.plan.shards:
+            self._write_ledger()
+
+    def _take(self, shard: ShardPlan) -> None:
+        manifest = _manifest(self.paths, self.plan, shard)
+        self.busy.update(manifest["busy_s"])
+        written = sum(clip["windows_written"] for clip in manifest["clips"])
+        file = manifest["file"]
+        if file is None:
+            if written:
+                raise RunError(f"shard {shard.name} claims {written} windows and has no file")
+            return
+        staged = f"{self.staging}/done/{shard.name}.parquet"
+        rows = _row_count(self.paths.at(staged))
+        if not rows == written == file["rows"]:
+            raise RunError(f"shard {shard.name} has {rows} rows, its manifest says {written}")
+        self.staged[file["path"]] = staged
+        self.added.append(file)
+
+    def _new_rows(self) -> Iterator[LedgerRow]:
+        """One row per clip of this run; pieces of a long recording are put together."""
+        pieces = _merge_shards(self.paths, self.plan)
+        for _, group in groupby(pieces, key=lambda row: row.clip_id):
+            yield _join_pieces(list(group))
+
+    def _rewrite(self) -> None:
+        """Copy files without the windows that this run replaces, or that a failed clip left behind."""
+        drops: dict[str, set[str]] = {}
+        for new, old in self._with_old(self._new_rows()):
+            if new is not None and new.status not in WITH_WINDOWS:
+                for file in new.files:
+                    drops.setdefault(file, set()).add(new.clip_id)
+            if new is not None and old is not None and new.status not in TRANSIENT:
+                for file in old.files:
+                    drops.setdefault(file, set()).add(new.clip_id)
+        for number, (file, clips) in enumerate(sorted(drops.items())):
+            self._rewrite_file(file, clips, number)
+
+    def _rewrite_file(self, file: str, clips: set[str], number: int) -> None:
+        name = f"{self.plan.run_id}-rewritten-{number:06d}.parquet"
+        staged = f"{self.staging}/rewritten/{name}"
+        final = f"{file.rpartition('/')[0]}/{name}"
+        source = self.paths.at(self.staged.get(file, file))
+        rows = copy_without(source, self.paths.at(staged), clips)
+        self.renamed[file] = final if rows else None
+        if file in self.staged:
+            del self.staged[file]
+            self.added = [facts for facts in self.added if facts["path"] != file]
+        else:
+            self.removed.append(file)
+        if rows:
+            self.staged[final] = staged
+            self.added.append(file_facts(self.paths.at(staged), final, rows))
+
+    def _with_old(
+        self, rows: Iterable[LedgerRow]
+    ) -> Iterator[tuple[LedgerRow | None, LedgerRow | None]]:
+        """(new, old) ledger rows of every clip, sorted."""
+        old = read_ledger(self.paths, self.state.ledger(self.plan.fingerprint))
+        tagged = heapq.merge(
+            ((row.clip_id, 0, row) for row in rows),
+            ((row.clip_id, 1, row) for row in old),
+            key=lambda item: item[:2],
+        )
+        for _, group in groupby(tagged, key=lambda item: item[0]):
+            both = {age: row for _, age, row in group}
+            yield both.get(0), both.get(1)
+
+    def _ledger_rows(self) -> Iterator[LedgerRow]:
+        for new, old in self._with_old(self._new_rows()):
+            if new is not None:
+                self.counts[new.status] += 1
+            row = _settle(new, old)
+            if new is row:
+                self.windows += row.windows_written
+                self.audio_s += (row.duration_s or 0.0) if row.windows_written else 0.0
+            yield replace(row, files=tuple(self._current_files(row.files)))
+
+    def _current_files(self, files: Sequence[str]) -> Iterator[str]:
+        for file in files:
+            current = self.renamed.get(file, file)
+            if current is not None:
+                yield current
+
+    def _write_ledger(self) -> None:
+        name = f"{self.plan.run_id}.parquet"
+        final = f"{ledger_folder(self.plan.fingerprint)}/{name}"
+        staged = f"{self.staging}/{name}"
+        rows = write_ledger(self.paths.at(staged), self._ledger_rows())
+        self.removed += self.state.ledger(self.plan.fingerprint)
+        self.staged[final] = staged
+        self.added.append(file_facts(self.paths.at(staged), final, rows))
+
+    def commit(self, info: dict[str, Any]) -> dict[str, Any]:
+        """The journal entry."""
+        plan = self.plan
+        now = datetime.now(timezone.utc)
+        wall_s = (now - datetime.fromisoformat(plan.started_at)).total_seconds()
+        record = {
+            "layout": LAYOUT_VERSION,
+            "commit": plan.base + 1,
+            "run_id": plan.run_id,
+            "fingerprint": plan.fingerprint,
+            "root": plan.root,
+            "started_at": plan.started_at,
+            "committed_at": now.isoformat(),
+            "files_added": self.added,
+            "files_removed": self.removed,
+            "matched": plan.counts,
+            "clips": dict(self.counts),
+            "windows": self.windows,
+            "audio_s": self.audio_s,
+            "wall_s": wall_s,
+            "busy_s": dict(self.busy),
+        }
+        spec = {
+            "fingerprint": plan.fingerprint,
+            "spec": plan.spec,
+            "weights_digest": plan.weights_digest,
+        }
+        return {
+            "writer": uuid.uuid4().hex,
+            "record": record | info,
+            "spec": spec,
+            "staged": self.staged,
+        }
+
+
+def _settle(new: LedgerRow | None, old: LedgerRow | None) -> LedgerRow:
+    """The row that a clip has after the run."""
+    if new is None:
+        assert old is not None
+        return old
+    if old is not None and new.status in TRANSIENT and old.status in WITH_WINDOWS:
+        # the good windows and their version stay, so the next run sees another version and tries again
+        return replace(old, error=f"{new.status}: {new.error}")
+    if new.status not in WITH_WINDOWS:
+        return replace(new, windows_written=0, files=())
+    return new
+
+
+def _join_pieces(pieces: list[LedgerRow]) -> LedgerRow:
+    """The row of a recording from those of its pieces: the first trouble counts for all of it."""
+    worst = next((piece for piece in pieces if piece.status not in WITH_WINDOWS), None)
+    worst = worst or next((piece for piece in pieces if piece.error), pieces[0])
+    return replace(
+        worst,
+        windows_expected=sum(piece.windows_expected for piece in pieces),
+        windows_written=sum(piece.windows_written for piece in pieces),
+        files=tuple(dict.fromkeys(file for piece in pieces for file in piece.files)),
+    )
+
+
+def _merge_shards(paths: TablePaths, plan: Plan) -> Iterator[LedgerRow]:
+    """Rows of all manifests by clip id; only manifests that overlap are in memory together."""
+    active: list[tuple[str, int, list[LedgerRow]]] = []
+    waiting = list(reversed(plan.shards))  # sorted by first clip
+    order = 0
+    while active or waiting:
+        while waiting and (not active or waiting[-1].first_clip <= active[0][0]):
+            shard = waiting.pop()
+            rows = [LedgerRow.from_json(row) for row in _manifest(paths, plan, shard)["clips"]]
+            rows.reverse()
+            heapq.heappush(active, (rows[-1].clip_id, order, rows))
+            order += 1
+        _, tie, rows = heapq.heappop(active)
+        yield rows.pop()
+        if rows:
+            heapq.heappush(active, (rows[-1].clip_id, tie, rows))
+
+
+def _manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
+    uri = storage.join(paths.staging(plan.run_id), "done", f"{shard.name}.json")
+    try:
+        manifest = json.loads(storage.read_bytes(uri))
+    except FileNotFoundError:
+        raise RunError(f"shard {shard.name} was not finished; run it again") from None
+    if len(manifest["clips"]) != shard.pieces:
+        raise RunError(
+            f"shard {shard.name} accounts for {len(manifest['clips'])} of {shard.pieces} pieces"
+        )
+    return manifest
+
+
+def _row_count(uri: str) -> int:
+    fs, path = storage.filesystem(uri)
+    with fs.open(path, "rb") as file:
+        return pq.ParquetFile(file).metadata.num_rows

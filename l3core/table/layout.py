@@ -1,0 +1,188 @@
+"""What a feature table looks like on a store: its folders, its schemas, and the words of its ledger.
+
+OUT/table.json                        layout version and root
+OUT/specs/<fp>.json                   the whole spec and the digest of its weights
+OUT/windows/spec=<fp>/*.parquet       one row per window, sorted by clip_id, window within a file
+OUT/clips/spec=<fp>/*.parquet         the ledger: one row per input object
+OUT/runs/<run_id>.json                what each run added and removed
+OUT/_l3flow/                          ours: journal, lock, staging, weights; nobody else reads it
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from l3core.storage import join
+
+LAYOUT_VERSION = 1
+
+STATUSES = (
+    "ok",
+    "empty",
+    "unreadable",
+    "truncated",
+    "forbidden",
+    "too-large",
+    "changed",
+    "vanished",
+    "storage-error",
+    "gone",
+)
+# The next run tries again; an earlier good row keeps its windows.
+TRANSIENT = frozenset({"changed", "vanished", "storage-error"})
+# The windows that were embedded are in the table.
+WITH_WINDOWS = frozenset({"ok", "truncated"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """What became of one input object.
+
+    Attributes:
+        clip_id: path below the table's root.
+        uri: where it was read.
+        size_bytes: as listed.
+        version: the store's name for this content (a disk's modification time in nanoseconds).
+        checksum: of the content, where the store gives one.
+        status: one of `STATUSES`.
+        error: for people, if the status is not `ok`.
+        sample_rate, channels, frames, duration_s, codec: as the decoder says; None if it says nothing.
+        windows_expected: by the grid, from the frames that the header claims.
+        windows_written: rows of this clip in the table.
+        files: table files that hold them, paths below the table.
+        run_id: the run that embedded it.
+        embedded_at: when, UTC.
+    """
+
+    clip_id: str
+    uri: str
+    size_bytes: int
+    version: str
+    checksum: str | None = None
+    status: str = "ok"
+    error: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    frames: int | None = None
+    duration_s: float | None = None
+    codec: str | None = None
+    windows_expected: int = 0
+    windows_written: int = 0
+    files: tuple[str, ...] = ()
+    run_id: str = ""
+    embedded_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        row = dataclasses.asdict(self)
+        return row | {"files": list(self.files), "embedded_at": self.embedded_at.isoformat()}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> "LedgerRow":
+        """The row that `to_json` was made of."""
+        when = row["embedded_at"]
+        if isinstance(when, str):
+            when = datetime.fromisoformat(when)
+        return LedgerRow(**row | {"files": tuple(row["files"]), "embedded_at": when})
+
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("checksum", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("sample_rate", pa.int32()),
+        pa.field("channels", pa.int32()),
+        pa.field("frames", pa.int64()),
+        pa.field("duration_s", pa.float64()),
+        pa.field("codec", pa.string()),
+        pa.field("windows_expected", pa.int64(), nullable=False),
+        pa.field("windows_written", pa.int64(), nullable=False),
+        pa.field("files", pa.list_(pa.string()), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("embedded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+
+
+def windows_schema(size: int) -> pa.Schema:
+    """Columns of a windows file whose vectors have `size` numbers."""
+    return pa.schema(
+        [
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("window", pa.int32(), nullable=False),
+            pa.field("start_s", pa.float64(), nullable=False),
+            pa.field("silent", pa.bool_(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), size), nullable=False),
+        ]
+    )
+
+
+def ledger_batch(rows: Iterable[LedgerRow]) -> pa.RecordBatch:
+    """Ledger rows as Arrow."""
+    return pa.RecordBatch.from_pylist([dataclasses.asdict(row) for row in rows], LEDGER_SCHEMA)
+
+
+@dataclass(frozen=True)
+class TablePaths:
+    """Where everything of a table lies; `root` is the table's own URI."""
+
+    root: str
+
+    def at(self, relative: str) -> str:
+        """URI of a path below the table."""
+        return join(self.root, relative)
+
+    @property
+    def table(self) -> str:
+        """table.json."""
+        return self.at("table.json")
+
+    @property
+    def runs(self) -> str:
+        """Folder of the run records."""
+        return self.at("runs")
+
+    @property
+    def journal(self) -> str:
+        """Folder of the commits."""
+        return self.at("_l3flow/journal")
+
+    @property
+    def all_staging(self) -> str:
+        """Folder of the unfinished runs."""
+        return self.at("_l3flow/staging")
+
+    def staging(self, run_id: str) -> str:
+        """Folder of one unfinished run."""
+        return self.at(f"_l3flow/staging/{run_id}")
+
+    def lock(self, fingerprint: str) -> str:
+        """The lock of one partition."""
+        return self.at(f"_l3flow/lock/{fingerprint}.json")
+
+    def weights(self, digest: str) -> str:
+        """The table's own copy of some weights."""
+        return self.at(f"_l3flow/weights/{digest}.h5")
+
+    def spec(self, fingerprint: str) -> str:
+        """A spec in words."""
+        return self.at(f"specs/{fingerprint}.json")
+
+
+def windows_folder(fingerprint: str) -> str:
+    """A partition's windows, path below the table."""
+    return f"windows/spec={fingerprint}"
+
+
+def ledger_folder(fingerprint: str) -> str:
+    """A partition's ledger, path below the table."""
+    return f"clips/spec={fingerprint}"

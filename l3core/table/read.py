@@ -1,0 +1,69 @@
+"""Reading a table: the windows of its last commit, whole, whatever is being published meanwhile."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.table.layout import TablePaths
+from l3core.table.state import TableState, choose_spec, existing_state
+
+METADATA = ("clip_id", "window", "start_s", "silent")
+
+
+def read_windows(
+    table: str,
+    spec: str | None = None,
+    columns: Sequence[str] | None = None,
+    clips: Sequence[str] | None = None,
+) -> tuple[pa.Table, np.ndarray]:
+    """The windows of a table, sorted by clip and window.
+
+    Args:
+        table: path or URI of the table.
+        spec: a fingerprint or the beginning of one; None if the table has only one.
+        columns: metadata columns to read, of `METADATA`; None for all.
+        clips: only these clip ids.
+
+    Returns:
+        Metadata as an Arrow table and vectors float32 `(windows, d)`, row for row.
+
+    Raises:
+        TableError: no such table, or not one spec.
+    """
+    paths = TablePaths(storage.absolute(table).rstrip("/"))
+    state = existing_state(paths)
+    fingerprint = choose_spec(paths, state, spec)
+    wanted = list(METADATA if columns is None else columns)
+    read = list(dict.fromkeys([*wanted, "clip_id", "window", "embedding"]))
+    parts = [_read(paths, state, path, read, clips) for path in state.windows(fingerprint)]
+    if not parts:
+        return pa.table({name: pa.array([]) for name in wanted}), np.empty((0, 0), np.float32)
+    rows = pa.concat_tables(parts).sort_by([("clip_id", "ascending"), ("window", "ascending")])
+    vectors = rows["embedding"].combine_chunks()
+    size = vectors.type.list_size
+    matrix = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+    return rows.select(wanted), matrix
+
+
+def _read(
+    paths: TablePaths,
+    state: TableState,
+    path: str,
+    columns: list[str],
+    clips: Sequence[str] | None,
+) -> pa.Table:
+    staged = (state.pending or {"staged": {}})["staged"].get(path)
+    # a commit that is being published has its files at one place or the other
+    uri = paths.at(path)
+    if staged is not None and not storage.exists(uri):
+        uri = paths.at(staged)
+    fs, name = storage.filesystem(uri)
+    with fs.open(name, "rb") as file:
+        rows = pq.ParquetFile(file).read(columns)
+    if clips is not None:
+        rows = rows.filter(pc.is_in(rows["clip_id"], pa.array(clips, pa.string())))
+    return rows

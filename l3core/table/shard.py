@@ -1,0 +1,189 @@
+"""`embed_shard`, the work of one Beam element: read, decode, embed, write one file and a manifest."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+from l3core import storage
+from l3core.audio import AudioInfo, Recording
+from l3core.embedding import Embedder
+from l3core.errors import AudioError
+from l3core.prefetch import prefetch
+from l3core.segments import Segment
+from l3core.storage import StorageOptions
+from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths
+from l3core.table.plan import Piece, load_pieces
+from l3core.table.state import to_json
+from l3core.table.windows_file import copy_without, file_facts, writing_windows
+
+# Segments of about ten seconds that a thread decodes ahead of the model.
+SEGMENTS_AHEAD = 8
+
+
+class Outcome:
+    """What becomes of one piece while it is embedded."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+        self.info: AudioInfo | None = None
+        self.windows = range(0)
+        self.written = 0
+        self.error: AudioError | None = None
+
+    def row(self, run_id: str, file: str) -> LedgerRow:
+        """The ledger row, or this piece's part of it."""
+        info = self.info
+        return LedgerRow(
+            clip_id=self.piece.clip_id,
+            uri=self.piece.uri,
+            size_bytes=self.piece.size_bytes,
+            version=self.piece.version,
+            status=self.error.status if self.error else "ok",
+            error=str(self.error) if self.error else None,
+            sample_rate=info.sample_rate_hz if info else None,
+            channels=info.channels if info else None,
+            frames=info.frames if info else None,
+            duration_s=info.duration_s if info else None,
+            codec=info.codec if info else None,
+            windows_expected=len(self.windows),
+            windows_written=self.written,
+            files=(file,) if self.written else (),
+            run_id=run_id,
+            embedded_at=datetime.now(timezone.utc),
+        )
+
+
+class Stopwatch:
+    """Busy seconds by the kind of work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, kind: str) -> Iterator[None]:
+        """Add the time that the block takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - start
+
+
+def embed_shard(
+    paths: TablePaths,
+    run_id: str,
+    shard: str,
+    embedder: Embedder,
+    *,
+    storage_options: StorageOptions = None,
+) -> dict[str, Any]:
+    """Embed the pieces of a shard; a shard that is done already is left as it is.
+
+    Whatever is wrong with an object becomes its ledger row; its neighbours are not touched.
+
+    Returns:
+        The manifest: file, ledger rows and busy times.
+    """
+    done = storage.join(paths.staging(run_id), "done")
+    manifest_uri = storage.join(done, f"{shard}.json")
+    if storage.exists(manifest_uri):  # a runner may try an element again
+        return json.loads(storage.read_bytes(manifest_uri))
+    file = storage.join(done, f"{shard}.parquet")
+    outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
+    watch = Stopwatch()
+    _embed(file, outcomes, embedder, watch, storage_options)
+    rows = _drop_failed(file, outcomes)
+    final = f"windows/spec={embedder.fingerprint}/{run_id}-{shard}.parquet"
+    manifest = {
+        "shard": shard,
+        "file": file_facts(file, final, rows) if rows else None,
+        "pieces": [outcome.piece.key for outcome in outcomes],
+        "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
+        "busy_s": watch.seconds,
+        "host": socket.gethostname(),
+    }
+    storage.write_bytes(manifest_uri, to_json(manifest))
+    return manifest
+
+
+def _embed(
+    file: str,
+    outcomes: Sequence[Outcome],
+    embedder: Embedder,
+    watch: Stopwatch,
+    storage_options: StorageOptions,
+) -> None:
+    segments = prefetch(_segments(outcomes, embedder, watch, storage_options), SEGMENTS_AHEAD)
+    embedded = embedder.embed_segments(segments)
+    with writing_windows(file, embedder.spec.size) as writer:
+        while True:
+            with watch.timing("model_and_wait"):
+                part = next(embedded, None)
+            if part is None:
+                break
+            outcome, vectors, silent = part
+            first = outcome.windows.start + outcome.written
+            assert outcome.info is not None
+            with watch.timing("write"):
+                writer.append(
+                    outcome.piece.clip_id,
+                    first_window=first,
+                    start_s=embedder.start_s(outcome.info, range(first, first + len(vectors))),
+                    silent=silent,
+                    vectors=vectors,
+                )
+            outcome.written += len(vectors)
+
+
+def _segments(
+    outcomes: Sequence[Outcome],
+    embedder: Embedder,
+    watch: Stopwatch,
+    storage_options: StorageOptions,
+) -> Iterator[tuple[Outcome, Segment]]:
+    """Segments of all pieces; one that fails notes why and ends, and the next one begins."""
+    for outcome in outcomes:
+        segments = _segments_of(outcome, embedder, storage_options)
+        while True:
+            try:
+                with watch.timing("read_and_decode"):
+                    segment = next(segments, None)
+            except AudioError as error:
+                outcome.error = error
+                break
+            if segment is None:
+                break
+            yield outcome, segment
+
+
+def _segments_of(
+    outcome: Outcome, embedder: Embedder, storage_options: StorageOptions
+) -> Iterator[Segment]:
+    piece = outcome.piece
+    with storage.open_pinned(piece.listed, storage_options) as file, Recording(file) as recording:
+        outcome.info = recording.info
+        total = embedder.window_count(recording.info)
+        last = total if piece.last_window is None else piece.last_window
+        outcome.windows = range(piece.first_window, last)
+        yield from embedder.segments(recording, outcome.windows)
+
+
+def _drop_failed(file: str, outcomes: Sequence[Outcome]) -> int:
+    """Take out rows of clips that failed after some had been written; returns the rows left."""
+    rows = sum(outcome.written for outcome in outcomes)
+    failed = {
+        outcome.piece.clip_id
+        for outcome in outcomes
+        if outcome.written and outcome.error and outcome.error.status not in WITH_WINDOWS
+    }
+    if failed:
+        rows = copy_without(file, file, failed)
+        for outcome in outcomes:
+            outcome.written = 0 if outcome.piece.clip_id in failed else outcome.written
+    if rows == 0:
+        storage.remove(file)
+    return rows

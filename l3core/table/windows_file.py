@@ -1,0 +1,134 @@
+"""Windows files: Parquet as every engine reads it, written row group by row group."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.table.layout import windows_schema
+
+ROW_GROUP_BYTES = 32 * 2**20
+
+
+class WindowsWriter:
+    """Writes rows in the order they come; at most one row group is in memory.
+
+    Args:
+        file: where to.
+        schema: from `windows_schema`.
+    """
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._size = schema.field("embedding").type.list_size
+        self._group_rows = max(1, ROW_GROUP_BYTES // (4 * self._size))
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        # PLAIN float32 with zstd is what every engine reads: no dictionary, no BYTE_STREAM_SPLIT
+        self._writer = pq.ParquetWriter(
+            file,
+            schema,
+            compression="zstd",
+            use_dictionary=["clip_id"],
+            write_page_index=True,
+        )
+
+    def append(
+        self,
+        clip_id: str,
+        *,
+        first_window: int,
+        start_s: np.ndarray,
+        silent: np.ndarray,
+        vectors: np.ndarray,
+    ) -> None:
+        """Windows of one clip that follow one another.
+
+        Args:
+            clip_id: the clip.
+            first_window: index of the first one.
+            start_s: float64 `(windows,)`.
+            silent: bool `(windows,)`.
+            vectors: float32 `(windows, size)`.
+        """
+        count = len(vectors)
+        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+        columns = [
+            pa.repeat(pa.scalar(clip_id), count),
+            pa.array(np.arange(first_window, first_window + count, dtype=np.int32)),
+            pa.array(start_s),
+            pa.array(silent),
+            pa.FixedSizeListArray.from_arrays(flat, self._size),
+        ]
+        self.append_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def append_batch(self, batch: pa.RecordBatch) -> None:
+        """Rows of the file's schema."""
+        self._pending.append(batch)
+        self._pending_rows += len(batch)
+        self.rows += len(batch)
+        while self._pending_rows >= self._group_rows:
+            self._flush(self._group_rows)
+
+    def _flush(self, rows: int) -> None:
+        table = pa.Table.from_batches(self._pending, self._schema)
+        self._writer.write_table(table.slice(0, rows), row_group_size=rows)
+        self._pending = table.slice(rows).to_batches()
+        self._pending_rows -= min(rows, self._pending_rows)
+
+    def close(self) -> None:
+        """Write what is pending and the footer."""
+        if self._pending_rows:
+            self._flush(self._pending_rows)
+        self._writer.close()
+
+
+@contextmanager
+def writing_windows(uri: str, size: int) -> Iterator[WindowsWriter]:
+    """A writer whose file appears whole when the block ends, or not at all."""
+    with storage.writing(uri) as file:
+        writer = WindowsWriter(file, windows_schema(size))
+        yield writer
+        writer.close()
+
+
+def file_facts(uri: str, path: str, rows: int) -> dict[str, Any]:
+    """What a run record says of a file; `path` is its place below the table."""
+    return {
+        "path": path,
+        "sha256": storage.sha256_of(uri),
+        "bytes": storage.describe(uri).size_bytes,
+        "rows": rows,
+    }
+
+
+def copy_without(source: str, target: str, clips: Collection[str]) -> int:
+    """Copy a windows file without some clips' rows; returns the rows left (0: no file is written)."""
+    fs, path = storage.filesystem(source)
+    without = pa.array(sorted(clips), pa.string())
+    with fs.open(path, "rb") as file:
+        parquet = pq.ParquetFile(file)
+        size = parquet.schema_arrow.field("embedding").type.list_size
+        left = _rows_left(parquet, without)
+        if left:
+            with writing_windows(target, size) as writer:
+                for group in range(parquet.num_row_groups):
+                    table = parquet.read_row_group(group)
+                    keep = pc.invert(pc.is_in(table["clip_id"], without))
+                    for batch in table.filter(keep).cast(windows_schema(size)).to_batches():
+                        writer.append_batch(batch)
+    return left
+
+
+def _rows_left(parquet: pq.ParquetFile, without: pa.Array) -> int:
+    left = 0
+    for group in range(parquet.num_row_groups):
+        ids = parquet.read_row_group(group, columns=["clip_id"])["clip_id"]
+        left += len(ids) - pc.sum(pc.is_in(ids, without)).as_py()
+    return left

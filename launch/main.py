@@ -1,0 +1,94 @@
+"""The `l3flow` command: finds the subcommand, and turns our errors into one line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import NamedTuple
+
+from l3core.errors import RunError, StorageError, TableError, UsageError, WeightsError
+from launch.options import Parser
+
+DONE, FAILED, WRONG_USE, STRICT, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Command(NamedTuple):
+    """A subcommand: the module that has `build_parser(prog)` and `run(argv, parser)`, and one line."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "embed": Command("launch.embed", "embed audio files into a feature table"),
+    "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
+}
+
+DESCRIPTION = """\
+Turn any audio corpus into a table of deep audio embeddings (L3-Net / OpenL3).
+
+commands:
+{commands}
+
+examples:
+  l3flow embed --input 'corpus/**/*.wav' --output table --model edgel3-sea-64
+  l3flow embed --input 'corpus/**/*.wav' --output table --weights random:0 --hop 0.5
+  l3flow weights list
+  l3flow embed --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code.
+
+    Codes: 0 every input is accounted for, 1 the run failed and the table is as before, 2 wrong use,
+    3 `--strict` and some input could not be read, 130 interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(argv)
+    except SystemExit as stop:  # argparse has printed its line
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except (UsageError, TableError) as error:
+        return _fail(f"{error} (see l3flow {argv[0]} --help)", WRONG_USE)
+    except (RunError, StorageError, WeightsError) as error:
+        return _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _fail(
+            "interrupted; the table is as it was, finished shards are kept for the next run", 130
+        )
+    except BrokenPipeError:  # the reader of our output went away
+        return FAILED
+
+
+def _dispatch(argv: list[str]) -> int:
+    lines = (f"  {name:10} {command.summary}" for name, command in COMMANDS.items())
+    parser = Parser(prog="l3flow", description=DESCRIPTION.format(commands="\n".join(lines)))
+    parser.add_argument("--version", action="version", version=f"l3flow {version('l3flow')}")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those above")
+    own = argv[:1] if argv and not argv[0].startswith("-") else argv
+    args, unknown = parser.parse_known_args(own)
+    if unknown:
+        parser.refuse(unknown)
+    if args.command is None:
+        parser.print_help()
+        return WRONG_USE
+    if args.command not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(args.command, COMMANDS, n=1)
+        hint = f", did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
+        parser.error(f"unknown command {args.command!r}{hint}")
+    module = import_module(COMMANDS[args.command].module)
+    sub = module.build_parser(f"l3flow {args.command}")
+    return module.run(argv[1:], sub)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"l3flow: {message}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Options: a parser whose errors are one line with the nearest name, and the flags of all commands."""
+
+import argparse
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from l3core.engines import ENGINES
+from l3core.errors import SpecError, UsageError
+from l3core.frontends import FRONTENDS
+from l3core.models import MODELS
+from l3core.resampling import RESAMPLERS
+from l3core.spec import PRECISIONS, EmbeddingSpec
+from l3core.windows import GRIDS
+
+# Fields of EmbeddingSpec whose flag is called otherwise.
+FLAGS = {"hop_s": "--hop", "model_options": "--model-option"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, with errors of one line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def flags(self) -> list[str]:
+        """All flags of this parser."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def refuse(self, unknown: Sequence[str], others: Iterable[str] = ()) -> NoReturn:
+        """Exit for arguments that nobody knows, with the nearest flag."""
+        given = unknown[0].partition("=")[0]
+        if not given.startswith("-"):
+            self.error(f"do not know what to do with {given!r}")
+        near = difflib.get_close_matches(given, [*self.flags(), *others], n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        self.error(f"unknown option {given}{hint}")
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse all of `argv`."""
+        args, unknown = self.parse_known_args(argv)
+        if unknown:
+            self.refuse(unknown)
+        return args
+
+
+def number(text: str) -> float:
+    """A number, for argparse."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs a number, got {text!r}") from None
+
+
+def whole_number(text: str) -> int:
+    """A whole number, for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs a whole number, got {text!r}") from None
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """KEY=VALUE, for argparse."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"needs KEY=VALUE, got {text!r}")
+    return key, value
+
+
+def add_spec_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which embedding; a default is the model's own."""
+    group = parser.add_argument_group("embedding", "Defaults are the model's own.")
+    add = group.add_argument
+    add("--model", default="l3", metavar="NAME", help=f"{', '.join(MODELS)} (default l3)")
+    add("--input-repr", metavar="REPR", help="linear, mel128 or mel256")
+    add("--content", metavar="TYPE", help="music or env: what the published weights were trained on")
+    add("--embedding-size", type=whole_number, metavar="N", help="numbers in one embedding: 6144 or 512")
+    add("--hop", type=number, dest="hop_s", metavar="SECONDS", help="from window to window")
+    add("--grid", metavar="GRID", help=f"{', '.join(GRIDS)}: where windows start")
+    add("--frontend", metavar="NAME", help=f"{' or '.join(FRONTENDS)}: generation of the spectrogram")
+    add(
+        "--weights",
+        default="published",
+        metavar="WHICH",
+        help="published, a path or URI of an .h5, or random:SEED",
+    )
+    add("--precision", default="float32", metavar="TYPE", help=", ".join(PRECISIONS))
+    add("--resampler", default="soxr_hq", metavar="NAME", help=" or ".join(RESAMPLERS))
+    add("--engine", default="tensorflow", metavar="NAME", help=", ".join(ENGINES))
+    add(
+        "--model-option",
+        type=key_value,
+        action="append",
+        default=[],
+        dest="model_options",
+        metavar="KEY=VALUE",
+        help="further options of a model",
+    )
+
+
+def spec_of(args: argparse.Namespace) -> EmbeddingSpec:
+    """The spec that the flags mean.
+
+    Raises:
+        UsageError: naming the flag.
+    """
+    try:
+        return EmbeddingSpec(
+            model=args.model,
+            input_repr=args.input_repr,
+            content=args.content,
+            embedding_size=args.embedding_size,
+            hop_s=args.hop_s,
+            grid=args.grid,
+            frontend=args.frontend,
+            weights=args.weights,
+            precision=args.precision,
+            resampler=args.resampler,
+            engine=args.engine,
+            model_options=dict(args.model_options),
+        )
+    except SpecError as error:
+        flag = FLAGS.get(error.field, "--" + error.field.replace("_", "-"))
+        raise UsageError(f"{flag} {error.problem}") from None
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """`--quiet` and `--json`, which every command has."""
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def quiet_libraries() -> None:
+    """Keep what TensorFlow and Beam say of themselves off the screen; must come before their import."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    for name in ("apache_beam", "absl", "tensorflow", "root"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger().setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")

@@ -1,0 +1,109 @@
+"""The embedding pipeline: shard names in, one commit out.
+
+Only names of shards and of finished shards travel between the stages. Reading, decoding, the model and
+the writing are one step, `l3core.table.shard.embed_shard`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from l3core.table.commit import commit_run
+from l3core.table.layout import TablePaths
+from l3core.table.lock import renew
+from l3core.table.shard import embed_shard
+from pipelines.job import EmbedJob
+from pipelines.workers import embedder_for
+
+
+class _EmbedShard(beam.DoFn):
+    """Loads the model in its first bundle and embeds one shard per element."""
+
+    def __init__(self, job: EmbedJob) -> None:
+        self._job = job
+        self._windows = Metrics.counter("l3flow", "windows")
+        self._shards = Metrics.counter("l3flow", "shards")
+
+    def process(self, element: str) -> Iterable[str]:
+        """A shard's name -> the same name, when its manifest is in place."""
+        job = self._job
+        paths = TablePaths(job.table)
+        manifest = embed_shard(paths, job.run_id, element, embedder_for(job))
+        renew(paths, job.fingerprint, job.run_id)
+        for clip in manifest["clips"]:
+            Metrics.counter("l3flow", f"clips_{clip['status']}").inc()
+            self._windows.inc(clip["windows_written"])
+        self._shards.inc()
+        yield element
+
+
+@dataclass
+class EmbedShards(beam.PTransform):
+    """Names of planned shards -> names of finished ones.
+
+    Attributes:
+        job: the planned run.
+    """
+
+    job: EmbedJob
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        """One element, one shard; Reshuffle lets a runner spread them."""
+        return pcoll | "Spread" >> beam.Reshuffle() | "EmbedShard" >> beam.ParDo(_EmbedShard(self.job))
+
+
+@dataclass
+class CommitRun(beam.PTransform):
+    """Names of finished shards -> the id of the committed run, one element.
+
+    Attributes:
+        job: the planned run.
+    """
+
+    job: EmbedJob
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        """Waits for all shards: the commit is the last step, so no launcher has to wait for it."""
+        return (
+            pcoll
+            | "Count" >> beam.combiners.Count.Globally()
+            | "Commit" >> beam.Map(_commit, job=self.job)
+        )
+
+
+def _commit(shards: int, *, job: EmbedJob) -> str:
+    commit_run(TablePaths(job.table), job.run_id, info=job.info)
+    return job.run_id
+
+
+def build_pipeline(pipeline: beam.Pipeline, job: EmbedJob, shards: Iterable[str]) -> None:
+    """Add the whole job to a pipeline.
+
+    Args:
+        pipeline: to add to.
+        job: the planned run.
+        shards: names of the shards to embed, longest first.
+    """
+    _ = (
+        pipeline
+        | "Shards" >> beam.Create(list(shards))
+        | "Embed" >> EmbedShards(job)
+        | "CommitRun" >> CommitRun(job)
+    )
+
+
+def run_local(job: EmbedJob, shards: Iterable[str], beam_options: Iterable[str] = ()) -> None:
+    """Run the job in this process, and return when it has committed.
+
+    Args:
+        job: the planned run.
+        shards: names of the shards to embed.
+        beam_options: further options of Beam, as on a command line.
+    """
+    # FnApiRunner by name: Beam's default tries to download another runner on every run
+    options = PipelineOptions(list(beam_options), runner="FnApiRunner")
+    with beam.Pipeline(options=options) as pipeline:
+        build_pipeline(pipeline, job, shards)

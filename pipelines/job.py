@@ -1,0 +1,25 @@
+"""What every worker of a job has to know."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedJob:
+    """A planned run, small enough to travel with each element's code.
+
+    Attributes:
+        table: URI of the table.
+        run_id: names the run's staging folder.
+        fingerprint: of the spec, checked by every worker.
+        spec: fields of the `EmbeddingSpec`.
+        weights: URI of the table's copy of the weights.
+        info: what the run record shall say besides.
+    """
+
+    table: str
+    run_id: str
+    fingerprint: str
+    spec: dict[str, Any]
+    weights: str
+    info: dict[str, Any] = field(default_factory=dict)
