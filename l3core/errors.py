@@ -14,8 +14,12 @@ class SpecError(UsageError):
         self.problem = problem
 
 
-class WeightsError(RuntimeError):
-    """Weights could not be had, or are not what they should be."""
+class WeightsError(UsageError):
+    """There are no such weights, or they are not what they should be."""
+
+
+class FetchError(WeightsError):
+    """Published weights could not be fetched; not the caller's fault (exit code 1)."""
 
 
 class StorageError(RuntimeError):

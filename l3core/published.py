@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from l3core.errors import WeightsError
+from l3core.errors import FetchError
 from l3core.models import PublishedFile
 
 URL_VARIABLE = "L3FLOW_WEIGHTS_URL"
@@ -60,7 +60,7 @@ def fetch(
         progress: called with (bytes so far, bytes in all or None).
 
     Raises:
-        WeightsError: it could not be had; the message says what to put where.
+        FetchError: it could not be had; the message says what to put where.
     """
     path = cache_dir() / file.name
     if is_cached(file):
@@ -78,7 +78,7 @@ def fetch(
             if error.response.status_code < 500 and error.response.status_code != 429:
                 break
         except (requests.RequestException, TimeoutError) as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = _brief(error)
             if isinstance(error, TimeoutError):
                 break
         else:
@@ -89,10 +89,17 @@ def fetch(
             problem = (
                 f"got {len(content)} bytes with git blob sha1 {found}, expected {file.git_blob_sha1}"
             )
-    raise WeightsError(
+    raise FetchError(
         f"could not fetch {url} ({problem}). Without a network: put {file.name} at {path} "
-        "(it is checked when used), or name a weights file with --weights FILE.h5"
+        "(it is checked when used), name a weights file with --weights FILE.h5, "
+        "or take --model edgel3-sea-64, whose weights are included"
     )
+
+
+def _brief(error: Exception) -> str:
+    """What went wrong, without the objects that requests and urllib3 print around it."""
+    reason = getattr(error.args[0], "reason", error) if error.args else error
+    return f"{type(reason).__name__}: {str(reason).rpartition('): ')[2] or reason}"
 
 
 def _download(url: str, deadline: float, progress: Progress | None) -> bytes:

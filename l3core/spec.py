@@ -86,7 +86,7 @@ class EmbeddingSpec:
         try:
             hop_in_samples(hop_s, self.network.sample_rate_hz)
         except ValueError as error:
-            raise SpecError("hop_s", str(error)) from None
+            raise SpecError("hop_s", str(error).removeprefix("hop ")) from None
         object.__setattr__(self, "hop_s", float(hop_s))
 
     def _check_weights(self) -> None:

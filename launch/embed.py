@@ -65,9 +65,12 @@ def build_parser(prog: str) -> Parser:
 
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
-    args, unknown = parser.parse_known_args(argv)
     quiet_libraries()
-    beam_options = _beam_options(unknown, parser)
+    if strangers := parser.strangers(argv):
+        _check_beam_options(strangers, parser)
+    args, beam_options = parser.parse_known_args(argv)
+    if beam_options and not beam_options[0].startswith("-"):
+        parser.refuse(beam_options)
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     spec = spec_of(args)
@@ -215,19 +218,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _beam_options(unknown: Sequence[str], parser: Parser) -> list[str]:
-    """Arguments that are not ours, if they are Beam's."""
-    if not unknown:
-        return []
+def _check_beam_options(strangers: Sequence[str], parser: Parser) -> None:
+    """Refuse flags that are neither ours nor Beam's, with the nearest of both."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
-    _, left = beam.parse_known_args(list(unknown))
-    if left:
-        parser.refuse(left, (flag for action in beam._actions for flag in action.option_strings))
-    return list(unknown)
+    flags = {flag for action in beam._actions for flag in action.option_strings}
+    if unknown := [flag for flag in strangers if flag not in flags]:
+        parser.refuse(unknown, flags)
 
 
 def _say_result(

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from l3core.errors import RunError, StorageError, TableError, UsageError, WeightsError
+from l3core.errors import FetchError, RunError, StorageError, UsageError
 from launch.options import Parser
 
 DONE, FAILED, WRONG_USE, STRICT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(argv)
     except SystemExit as stop:  # argparse has printed its line
         return stop.code if isinstance(stop.code, int) else FAILED
-    except (UsageError, TableError) as error:
-        return _fail(f"{error} (see l3flow {argv[0]} --help)", WRONG_USE)
-    except (RunError, StorageError, WeightsError) as error:
+    except (FetchError, RunError, StorageError) as error:
         return _fail(str(error), FAILED)
+    except UsageError as error:
+        return _fail(f"{error} (see l3flow {argv[0]} --help)", WRONG_USE)
     except KeyboardInterrupt:
         return _fail(
             "interrupted; the table is as it was, finished shards are kept for the next run", 130

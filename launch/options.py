@@ -43,8 +43,19 @@ class Parser(argparse.ArgumentParser):
         hint = f", did you mean {near[0]}?" if near else ""
         self.error(f"unknown option {given}{hint}")
 
+    def strangers(self, argv: Sequence[str]) -> list[str]:
+        """Options in `argv` that are not of this parser.
+
+        Looked for before parsing, so that a misspelt flag is told as such and not as one that lacks.
+        """
+        known = set(self.flags())
+        given = [token.partition("=")[0] for token in argv if token.startswith("--")]
+        return [flag for flag in given if flag not in known and flag != "--"]
+
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse all of `argv`."""
+        if strangers := self.strangers(argv):
+            self.refuse(strangers)
         args, unknown = self.parse_known_args(argv)
         if unknown:
             self.refuse(unknown)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from l3core.errors import UsageError, WeightsError
+from l3core.errors import FetchError, UsageError
 from l3core.models import MODELS, BundledFile, EmbeddingModel, PublishedFile
 from launch.options import Parser, add_output_flags, add_spec_flags, quiet_libraries, spec_of
 
@@ -122,7 +122,7 @@ def _verify(args: argparse.Namespace) -> int:
         for name, state, path in checked:
             print(f"{name:13} {state:12} {path}")
     if damaged:
-        raise WeightsError(
+        raise FetchError(
             f"damaged: {', '.join(damaged)}; "
             f"`l3flow weights fetch {' '.join(damaged)}` fetches them again"
         )

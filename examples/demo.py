@@ -1,0 +1,57 @@
+"""`make demo`: embed 100 real clips with the bundled model, and ask the table a question."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from launch.main import main
+
+DATA = Path("examples/data")
+TABLE = Path("demo-table")
+WINDOWS = f"read_parquet('{TABLE}/windows/*/*.parquet')"
+CLIP = "5-194930-A-1.ogg"  # a rooster
+NEIGHBOURS = f"""
+WITH ask AS (SELECT embedding FROM {WINDOWS} WHERE clip_id = '{CLIP}' AND start_s = 1)
+SELECT clip_id AS clip, category,
+       max(list_cosine_similarity(w.embedding, ask.embedding))::DECIMAL(4, 3) AS similarity
+FROM {WINDOWS} w, ask, '{DATA}/meta/esc50.csv' c
+WHERE c.filename = w.clip_id AND w.clip_id <> '{CLIP}' AND NOT w.silent
+GROUP BY ALL ORDER BY similarity DESC LIMIT 6
+"""
+LEDGER = f"""
+SELECT status, count(*) AS clips, sum(windows_written) AS windows, round(sum(duration_s)) AS seconds
+FROM '{TABLE}/clips/*/*.parquet' GROUP BY ALL
+"""
+NEXT = f"""
+The table is plain Parquet in {TABLE}/. Next:
+  .venv/bin/l3flow embed --input 'YOUR/AUDIO/**/*.wav' --output my-table --model edgel3-sea-64
+  .venv/bin/python -c "import pandas; print(pandas.read_parquet('{TABLE}/windows'))"
+  .venv/bin/l3flow embed --help
+"""
+
+
+def show(title: str, query: str) -> None:
+    """Print the answer to a query."""
+    answer = duckdb.sql(query)
+    print(title)
+    table = Table(*answer.columns)
+    for row in answer.fetchall():
+        table.add_row(*map(str, row))
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    if (TABLE / "table.json").exists():  # of an earlier demonstration
+        shutil.rmtree(TABLE)
+    command = ["embed", "--input", str(DATA / "audio"), "--output", str(TABLE)]
+    command += ["--model", "edgel3-sea-64", "--hop", "0.5"]
+    print("$ l3flow " + " ".join(command))
+    if code := main(command):
+        sys.exit(code)
+    show("\nThe ledger: one row per file", LEDGER)
+    show(f"\nSounds most like {CLIP}, a rooster, at 1 s", NEIGHBOURS)
+    print(NEXT)

@@ -1,0 +1,48 @@
+"""The examples are short, and run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l3core.spec import EmbeddingSpec
+from l3core.weights import load_weights, to_h5
+
+REPO = Path(__file__).parents[2]
+CLIP = "examples/data/audio/1-100032-A-0.ogg"
+
+
+def run(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPO,
+        env=os.environ | {"PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize("example", sorted((REPO / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short(example):
+    limit = 75 if example.name == "demo.py" else 40
+    assert len(example.read_text().splitlines()) <= limit
+
+
+def test_first_table(tmp_path):
+    output = run("examples/first_table.py", "examples/data/audio", str(tmp_path / "table"))
+    # 5 s and a little more of each clip, centred, every half second: 10 or 11 windows
+    assert "100 clips, 1095 windows of 64 numbers" in output
+    assert output.count("sounds most like") == 5
+
+
+def test_moving_from_openl3(tmp_path):
+    spec = EmbeddingSpec(weights="random:0")
+    weights = tmp_path / "weights.h5"
+    weights.write_bytes(to_h5(load_weights(spec), spec.network.layer_shapes(spec)))
+    # 220544 frames at 44.1 kHz are 240047 at 48 kHz; 1 + ceil((240047 + 24000 - 48000) / 24000) = 11
+    assert "11 windows of 512 numbers, at 0.0 to 5.0 s" in run(
+        "examples/moving_from_openl3.py", CLIP, str(weights)
+    )
