@@ -22,6 +22,7 @@ from l3core.table.plan import Plan, make_plan
 from l3core.table.state import TableState, load_state, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import Parser, add_output_flags, add_spec_flags, quiet_libraries, spec_of
+from launch.signals import Interrupted, interruptible
 from pipelines.job import EmbedJob
 
 RUNNERS = ("local",)
@@ -116,11 +117,25 @@ def embed_table(
             raise UsageError(
                 f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
             )
-        record = _execute(args, paths, plan, spec, weights, beam_options)
+        with interruptible():
+            record = _execute(args, paths, plan, spec, weights, beam_options)
+    except KeyboardInterrupt:
+        raise Interrupted(_after_interrupt(paths, run_id)) from None
     finally:
         release(paths, fingerprint, run_id)
     _say_result(args, paths, spec, plan, record)
     return record
+
+
+def _after_interrupt(paths: TablePaths, run_id: str) -> str:
+    """Finish a publication that had begun; how the table is."""
+    pending = load_state(paths).pending
+    if pending is not None and pending["record"]["run_id"] == run_id:
+        repair(paths)
+        return f"interrupted while publishing: that was finished, the table is at run {run_id}"
+    if storage.exists(storage.join(paths.runs, f"{run_id}.json")):
+        return f"interrupted after the commit: the table is at run {run_id}"
+    return "interrupted; the table is as it was, the next run takes over the shards that are finished"
 
 
 def _run_id() -> str:
@@ -248,6 +263,8 @@ def _say_result(
             f"from {_duration(record['audio_s'])} of audio in {_duration(record['wall_s'])} "
             f"({speed:.0f} x real time)"
         )
+        if adopted := sum(shard.pieces for shard in plan.shards if shard.adopted):
+            print(f"{adopted} of them were taken over from a run that did not finish")
         _say_trouble(paths, plan, record)
     else:
         print("nothing to do: every file is in the table as it is")

@@ -53,10 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), FAILED)
     except UsageError as error:
         return _fail(f"{error} (see l3flow {argv[0]} --help)", WRONG_USE)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted; the table is as it was, finished shards are kept for the next run", 130
-        )
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away
         return FAILED
 

@@ -1,7 +1,7 @@
 """Windows files: Parquet as every engine reads it, written row group by row group."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -88,13 +88,23 @@ class WindowsWriter:
             self._flush(self._pending_rows)
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Close without what is pending: the file is thrown away."""
+        # an unclosed pyarrow writer would close itself later, on a file that is gone
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
 
 @contextmanager
 def writing_windows(uri: str, size: int) -> Iterator[WindowsWriter]:
     """A writer whose file appears whole when the block ends, or not at all."""
     with storage.writing(uri) as file:
         writer = WindowsWriter(file, windows_schema(size))
-        yield writer
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
         writer.close()
 
 
