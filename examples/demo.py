@@ -20,7 +20,7 @@ SELECT clip_id AS clip, category,
        max(list_cosine_similarity(w.embedding, ask.embedding))::DECIMAL(4, 3) AS similarity
 FROM {WINDOWS} w, ask, '{DATA}/meta/esc50.csv' c
 WHERE c.filename = w.clip_id AND w.clip_id <> '{CLIP}' AND NOT w.silent
-GROUP BY ALL ORDER BY similarity DESC LIMIT 6
+GROUP BY ALL ORDER BY similarity DESC LIMIT 5
 """
 LEDGER = f"""
 SELECT status, count(*) AS clips, sum(windows_written) AS windows, round(sum(duration_s)) AS seconds

@@ -5,7 +5,8 @@ the device. At a hop of 0.1 s that moves a tenth of the bytes that finished wind
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from l3core.segments import Segment
 K = TypeVar("K")
 
 
-class Batch(NamedTuple, Generic[K]):
+@dataclass(frozen=True)
+class Batch(Generic[K]):
     """Input of one call of the model.
 
     Attributes:
