@@ -1,0 +1,177 @@
+"""A run of `l3flow embed`: plan, pipeline, commit."""
+
+import argparse
+import json
+import platform
+import secrets
+import socket
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from l3core import storage
+from l3core.errors import RunError, UsageError
+from l3core.listing import Pattern, common_root, list_inputs, parse_pattern
+from l3core.spec import EmbeddingSpec
+from l3core.table.commit import commit_run
+from l3core.table.layout import WITH_WINDOWS, TablePaths
+from l3core.table.lock import acquire, release
+from l3core.table.plan import Plan, make_plan
+from l3core.table.state import TableState, load_state, read_json, repair
+from l3core.weights import Weights, load_weights, to_h5
+from launch.screen import showing_progress
+from launch.signals import Interrupted, interruptible
+from launch.summary import print_json, print_summary
+from pipelines.job import EmbedJob
+
+
+def embed_table(
+    args: argparse.Namespace,
+    spec: EmbeddingSpec,
+    beam_options: Sequence[str],
+) -> dict[str, Any]:
+    """Plan, embed, commit and say what became of the input; returns the run record."""
+    patterns = [parse_pattern(pattern) for pattern in args.input]
+    weights = load_weights(spec)
+    paths = TablePaths(storage.absolute(args.output).rstrip("/"))
+    if not storage.is_folder_or_absent(paths.root):
+        raise UsageError(f"--output {args.output} is a file; a table needs a folder")
+    fingerprint = spec.fingerprint(weights.digest)
+    run_id = _run_id()
+    acquire(paths, fingerprint, run_id)
+    try:
+        state = repair(paths)
+        root = _root(args, state, patterns)
+        plan = make_plan(
+            paths,
+            state,
+            list_inputs(patterns),
+            spec=spec,
+            weights_digest=weights.digest,
+            root=root,
+            run_id=run_id,
+            started_at=datetime.now(timezone.utc).isoformat(),
+            full=args.full,
+        )
+        if plan.matched == 0 and not args.allow_empty:
+            storage.remove(paths.staging(run_id), recursive=True)
+            raise UsageError(
+                f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
+            )
+        with interruptible():
+            record = _execute(args, paths, plan, spec, weights, beam_options)
+    except KeyboardInterrupt:
+        raise Interrupted(_after_interrupt(paths, run_id)) from None
+    finally:
+        release(paths, fingerprint, run_id)
+    if args.json:
+        print_json(paths, record)
+    elif not args.quiet:
+        print_summary(paths, spec, plan, record)
+    return record
+
+
+def all_embedded(record: dict[str, Any]) -> bool:
+    """Whether every object of a run has its windows in the table."""
+    return all(status in WITH_WINDOWS for status in record["clips"])
+
+
+def _after_interrupt(paths: TablePaths, run_id: str) -> str:
+    """Finish a publication that had begun; how the table is."""
+    pending = load_state(paths).pending
+    if pending is not None and pending["record"]["run_id"] == run_id:
+        repair(paths)
+        return f"interrupted while publishing: that was finished, the table is at run {run_id}"
+    if storage.exists(storage.join(paths.runs, f"{run_id}.json")):
+        return f"interrupted after the commit: the table is at run {run_id}"
+    return "interrupted; the table is as it was, the next run takes over the shards that are finished"
+
+
+def _run_id() -> str:
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _root(args: argparse.Namespace, state: TableState, patterns: Sequence[Pattern]) -> str:
+    given = storage.absolute(args.root).rstrip("/") if args.root else None
+    if state.root is None:
+        return given or common_root(patterns)
+    if given is not None and given != state.root:
+        raise UsageError(f"--root {given}: this table's root is {state.root}, and a table has one")
+    return state.root
+
+
+def _execute(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    plan: Plan,
+    spec: EmbeddingSpec,
+    weights: Weights,
+    beam_options: Sequence[str],
+) -> dict[str, Any]:
+    info = {
+        "command": "embed",
+        "input": list(args.input),
+        "host": socket.gethostname(),
+        "versions": _versions(),
+        "weights": weights.origin,
+    }
+    if not plan.to_embed:  # nothing to compute: no model, no pipeline
+        return commit_run(paths, plan.run_id, info=info)
+    weights_uri = paths.weights(weights.digest)
+    if not storage.exists(weights_uri):
+        layers = spec.network.layer_shapes(spec)
+        storage.write_bytes(weights_uri, to_h5(weights, layers))
+    job = EmbedJob(
+        table=paths.root,
+        run_id=plan.run_id,
+        fingerprint=plan.fingerprint,
+        spec=plan.spec,
+        weights=weights_uri,
+        info=info,
+    )
+    from pipelines.embed import run_local  # Beam takes a second to load
+
+    shards = [shard.name for shard in plan.to_embed]
+    total = sum(shard.estimate for shard in plan.to_embed)
+    quiet = args.quiet or args.json
+    with showing_progress("embedding", total, _Done(paths, plan), quiet=quiet):
+        try:
+            run_local(job, shards, beam_options)
+        except RunError:
+            raise
+        except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
+            raise RunError(f"the run failed, the table is as it was: {_last_line(error)}") from error
+    return read_json(storage.join(paths.runs, f"{plan.run_id}.json"))
+
+
+class _Done:
+    """How much of a run is done, from the manifests in its staging folder."""
+
+    def __init__(self, paths: TablePaths, plan: Plan) -> None:
+        self._folder = storage.join(paths.staging(plan.run_id), "done")
+        self._estimates = {shard.name: shard.estimate for shard in plan.to_embed}
+        self._windows: dict[str, int] = {}
+
+    def __call__(self) -> tuple[int, int]:
+        for name in storage.names_below(self._folder, suffix=".json"):
+            shard = name.removesuffix(".json")
+            if shard in self._estimates and shard not in self._windows:
+                manifest = json.loads(storage.read_bytes(storage.join(self._folder, name)))
+                self._windows[shard] = sum(clip["windows_written"] for clip in manifest["clips"])
+        return sum(self._estimates[shard] for shard in self._windows), sum(self._windows.values())
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("l3flow", "apache-beam", "tensorflow", "keras", "kapre", "soxr", "soundfile"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,67 @@
+"""What people and machines read when a run is over."""
+
+import json
+from typing import Any
+
+from l3core.spec import EmbeddingSpec
+from l3core.table.layout import TablePaths
+from l3core.table.ledger import read_ledger
+from l3core.table.plan import Plan
+from l3core.table.state import load_state
+
+TROUBLE_SHOWN = 5
+
+
+def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
+    """The run record and where the table is."""
+    print(json.dumps({"table": paths.root, **record}, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:
+    """What was matched, what became of it, and where it is."""
+    matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"
+    print(f"{plan.matched} files matched ({matched}), clip ids are paths below {plan.root}")
+    if plan.shards:
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(record["clips"].items()))
+        speed = record["audio_s"] / record["wall_s"] if record["wall_s"] else 0.0
+        print(
+            f"embedded: {statuses}; {record['windows']} windows of {spec.size} numbers "
+            f"from {_duration(record['audio_s'])} of audio in {_duration(record['wall_s'])} "
+            f"({speed:.0f} x real time)"
+        )
+        if adopted := sum(shard.pieces for shard in plan.shards if shard.adopted):
+            print(f"{adopted} of them were taken over from a run that did not finish")
+        _say_trouble(paths, plan, record)
+    else:
+        print("nothing to do: every file is in the table as it is")
+    print(f"table: {paths.root}  spec={plan.fingerprint}")
+
+
+def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
+    """The first few files that are not all right."""
+    bad = sum(count for status, count in record["clips"].items() if status != "ok")
+    if not bad:
+        return
+    shown = 0
+    for row in read_ledger(paths, load_state(paths).ledger(plan.fingerprint)):
+        if row.run_id == plan.run_id and row.error:
+            print(f"  {row.status}: {_printable(row.clip_id)}: {row.error}")
+            shown += 1
+            if shown == TROUBLE_SHOWN:
+                break
+    if bad > shown:
+        print(f"  ... and {bad - shown} more")
+    print(f"  all of them: SELECT * FROM '{paths.root}/clips/*/*.parquet' WHERE status <> 'ok'")
+
+
+def _printable(text: str) -> str:
+    """A file name without characters that a terminal would act on."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
