@@ -1,0 +1,186 @@
+"""Recordings: any part of a file, and what files that are no good are called."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from l3core.audio import ArraySource, AudioInfo, Recording
+from l3core.errors import AudioError
+
+RATE = 8_000
+FORMATS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("FLAC", "PCM_16"),
+    ("FLAC", "PCM_24"),
+    ("OGG", "VORBIS"),
+]
+
+
+def sound(frames, channels=1):
+    """A rising tone and noise, (frames, channels)."""
+    time = np.arange(frames)[:, None] / RATE
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, (frames, channels))
+    return (0.5 * np.sin(2 * np.pi * (200 + 50 * time) * time) + noise).astype(np.float32)
+
+
+def encoded(samples, format_, subtype, rate=RATE):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=format_, subtype=subtype)
+    return buffer.getvalue()
+
+
+def opened(content):
+    return Recording(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(("format_", "subtype"), FORMATS)
+def test_what_a_file_says_of_itself(format_, subtype):
+    with opened(encoded(sound(20_000, 2), format_, subtype)) as recording:
+        assert recording.info == AudioInfo(RATE, 2, 20_000, f"{format_}/{subtype}")
+        assert recording.info.duration_s == 2.5
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(("format_", "subtype"), FORMATS)
+def test_any_part_is_a_slice_of_the_whole(format_, subtype, channels):
+    content = encoded(sound(30_000, channels), format_, subtype)
+    decoded, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    whole = decoded.mean(axis=1, dtype=np.float32)
+    rng = np.random.default_rng(channels)
+    spans = [sorted(rng.integers(0, 30_001, 2).tolist()) for _ in range(12)]
+    spans += [[0, 10_000], [10_000, 20_000], [19_000, 30_000], [0, 30_000], [29_999, 30_000], [5, 5]]
+    with opened(content) as recording:
+        for start, stop in spans:
+            part = recording.read(start, stop)
+            assert part.dtype == np.float32
+            assert part.tobytes() == whole[start:stop].tobytes(), (start, stop)
+
+
+def test_channels_are_averaged():
+    # exact in 16 bits: 8192, -16384 and 4096 of 32768
+    frames = np.tile(np.array([[0.25, -0.5, 0.125]], np.float32), (10, 1))
+    with opened(encoded(frames, "WAV", "PCM_16")) as recording:
+        assert recording.read(0, 10) == pytest.approx(-0.125 / 3)
+    assert ArraySource(frames, RATE).read(2, 5) == pytest.approx([-0.125 / 3] * 3)
+
+
+def test_opposite_channels_cancel_to_exact_silence():
+    mono = sound(1_000)
+    with opened(encoded(np.hstack([mono, -mono]), "WAV", "FLOAT")) as recording:
+        assert not recording.read(0, 1_000).any()
+
+
+def status_of(content):
+    with pytest.raises(AudioError) as caught:
+        opened(content)
+    return caught.value.status, str(caught.value)
+
+
+def test_an_empty_file():
+    assert status_of(b"") == ("empty", "the file has no bytes")
+
+
+@pytest.mark.parametrize("format_", ["WAV", "AIFF"])
+def test_a_header_without_samples(format_):
+    content = encoded(np.zeros((0, 1), np.float32), format_, "PCM_16")
+    status, message = status_of(content)
+    assert status == "empty"
+    assert "header" in message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"This is no audio at all.\n" * 50,
+        b"\0" * 5_000,
+        b"RIFF",
+        encoded(sound(1_000), "WAV", "PCM_16")[:30],  # breaks inside the header
+        b"fLaC" + b"\xff" * 2_000,
+        b"OggS" + b"\x01" * 2_000,
+    ],
+    ids=["text", "zeros", "RIFF", "half a header", "FLAC garbage", "Ogg garbage"],
+)
+def test_what_is_no_audio(content, tmp_path):
+    (tmp_path / "a.wav").write_bytes(content)
+    with open(tmp_path / "a.wav", "rb") as file, pytest.raises(AudioError) as caught:
+        Recording(file)
+    assert caught.value.status == "unreadable"
+
+
+def test_a_raw_file_has_no_header_to_tell_its_rate(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"\x01\x02" * 1_000)
+    with open(tmp_path / "a.raw", "rb") as file, pytest.raises(AudioError) as caught:
+        Recording(file)
+    assert caught.value.status == "unreadable"
+
+
+@pytest.mark.parametrize("claim", [5_000_000, 2**31 - 1])
+def test_a_rate_that_cannot_be(claim):
+    content = bytearray(encoded(sound(1_000), "WAV", "PCM_16"))
+    content[24:28] = struct.pack("<I", claim)  # of the fmt chunk
+    status, message = status_of(bytes(content))
+    assert status == "unreadable"
+    assert f"claims {claim} Hz" in message
+
+
+def test_a_flac_cut_short_is_read_up_to_the_cut():
+    whole = sound(80_000)
+    content = encoded(whole, "FLAC", "PCM_16")
+    with opened(content[: len(content) // 2]) as recording:
+        assert recording.info.frames == 80_000  # what the header promises
+        np.testing.assert_allclose(recording.read(0, 20_000), whole[:20_000, 0], atol=1 / 32_768)
+        with pytest.raises(AudioError) as caught:
+            recording.read(20_000, 80_000)
+        assert caught.value.status == "truncated"
+        # and what came before can still be read after the error
+        np.testing.assert_allclose(recording.read(5, 2_000), whole[5:2_000, 0], atol=1 / 32_768)
+
+
+def test_reading_behind_the_end():
+    with opened(encoded(sound(1_000), "WAV", "PCM_16")) as recording:
+        with pytest.raises(AudioError, match="ends after 1000 of 1000 frames") as caught:
+            recording.read(900, 1_100)
+        assert caught.value.status == "truncated"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(bad):
+    samples = sound(3_000, 2)
+    samples[2_000, 1] = bad
+    with opened(encoded(samples, "WAV", "FLOAT")) as recording:
+        assert recording.read(0, 2_000).shape == (2_000,)
+        with pytest.raises(AudioError, match="NaN or infinite samples after frame 1500") as caught:
+            recording.read(1_500, 3_000)
+        assert caught.value.status == "unreadable"
+
+
+def test_the_file_object_stays_open():
+    file = io.BytesIO(encoded(sound(100), "WAV", "PCM_16"))
+    with Recording(file):
+        pass
+    assert not file.closed
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_array_as_a_source(dtype):
+    source = ArraySource(sound(100, 2).astype(dtype), 44_100)
+    assert source.info[:3] == (44_100, 2, 100)
+    assert source.read(10, 60).dtype == np.float32
+    assert ArraySource(np.zeros(0, dtype), 8_000).info.frames == 0
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros((2, 3, 4), np.float32), r"\(samples, channels\), got \(2, 3, 4\)"),
+        (np.float32(1.0), r"got \(\)"),
+        (np.zeros(5, np.int16), "floating point .* got dtype int16"),
+    ],
+)
+def test_arrays_that_are_no_audio(audio, message):
+    with pytest.raises(ValueError, match=message):
+        ArraySource(np.asarray(audio), 8_000)

@@ -1,0 +1,78 @@
+"""Packing: every window once, in order, in full batches."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l3core.packing import pack
+from l3core.segments import Segment
+
+WINDOW = 7
+
+
+def segment(windows, hop, seed):
+    rng = np.random.default_rng(seed)
+    starts = 3 + hop * np.arange(windows, dtype=np.int64)
+    signal = rng.standard_normal(starts[-1] + WINDOW + 5 if windows else 0).astype(np.float32)
+    return Segment(signal, starts, rng.random(windows) < 0.5)
+
+
+def cut(signal, starts):
+    return [signal[start : start + WINDOW].tolist() for start in starts]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 12)), max_size=8),
+    st.integers(1, 6),
+)
+def test_order_is_kept_and_batches_are_full(shapes, batch_size):
+    segments = [(f"clip{i}", segment(windows, hop, seed=i)) for i, (windows, hop) in enumerate(shapes)]
+    expected = [
+        (key, flag, window)
+        for key, given_ in segments
+        for flag, window in zip(given_.silent, cut(given_.signal, given_.starts))
+    ]
+    found, sizes = [], []
+    for batch in pack(segments, batch_size=batch_size, window_samples=WINDOW):
+        owners = [(key, flag) for key, silent in batch.parts for flag in silent]
+        cuts = cut(batch.signal, batch.starts[: batch.windows])
+        found += [(key, flag, window) for (key, flag), window in zip(owners, cuts, strict=True)]
+        sizes.append(batch.windows)
+        assert batch.starts.shape == (batch_size,)
+        assert batch.starts.dtype == np.int32
+        assert batch.signal.dtype == np.float32
+        assert not batch.starts[batch.windows :].any()
+    assert found == expected
+    full, rest = divmod(len(expected), batch_size)
+    assert sizes == [batch_size] * full + [rest] * bool(rest)
+
+
+def test_overlapping_windows_share_their_samples():
+    # 4 windows of 7 every 2: 3 * 2 + 7 = 13 samples, not 28
+    (batch,) = pack([("a", segment(4, 2, seed=0))], batch_size=4, window_samples=WINDOW)
+    assert batch.signal.shape == (13,)
+    assert batch.starts.tolist() == [0, 2, 4, 6]
+
+
+def test_a_segment_over_two_batches_and_two_segments_in_one():
+    segments = [("a", segment(3, 7, seed=0)), ("b", segment(2, 7, seed=1))]
+    batches = list(pack(segments, batch_size=2, window_samples=WINDOW))
+    owners = [[(key, len(silent)) for key, silent in batch.parts] for batch in batches]
+    assert owners == [[("a", 2)], [("a", 1), ("b", 1)], [("b", 1)]]
+
+
+def test_a_batch_comes_as_soon_as_it_is_full():
+    taken = []
+
+    def segments():
+        for name in "abc":
+            taken.append(name)
+            yield name, segment(2, 1, seed=0)
+
+    next(pack(segments(), batch_size=2, window_samples=WINDOW))
+    assert taken == ["a"]
+
+
+def test_nothing_gives_no_batch():
+    assert list(pack([], batch_size=4, window_samples=WINDOW)) == []
+    assert list(pack([("a", segment(0, 1, seed=0))], batch_size=4, window_samples=WINDOW)) == []

@@ -1,0 +1,249 @@
+"""Storage: reading what was listed, and writing all or nothing, on a disk and in an object store."""
+
+import hashlib
+import os
+import threading
+import time
+import uuid
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from l3core import storage
+from l3core.errors import AudioError
+
+
+class Forbidding(MemoryFileSystem):
+    """A store that shows everything and lets nothing be read; other names break in other ways."""
+
+    protocol = "forbidding"
+    store = {}  # noqa: RUF012  (fsspec's way)
+    pseudo_dirs = [""]  # noqa: RUF012
+
+    def _open(self, path, mode="rb", **kwargs):
+        if mode == "rb":
+            raise OSError("the wire is cut") if "broken" in path else PermissionError(path)
+        return super()._open(path, mode, **kwargs)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request, tmp_path):
+    return str(tmp_path) if request.param == "disk" else f"memory://{uuid.uuid4().hex}"
+
+
+def names(folder):
+    return storage.names_below(folder, suffix="")
+
+
+def test_what_is_written_is_read(folder):
+    uri = storage.join(folder, "a/b.bin")
+    assert not storage.exists(uri)
+    storage.write_bytes(uri, b"one")
+    storage.write_bytes(uri, b"two!")
+    assert storage.read_bytes(uri) == b"two!"
+    assert storage.exists(uri)
+    assert storage.exists(storage.join(folder, "a"))
+    assert storage.describe(uri).size_bytes == 4
+    assert names(storage.join(folder, "a")) == ["b.bin"]
+    assert storage.sha256_of(uri) == hashlib.sha256(b"two!").hexdigest()
+
+
+def test_reading_what_is_not_there(folder):
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes(storage.join(folder, "nothing"))
+    with pytest.raises(FileNotFoundError):
+        storage.describe(storage.join(folder, "nothing"))
+    storage.remove(storage.join(folder, "nothing"))  # is fine
+    assert names(storage.join(folder, "nothing")) == []
+
+
+def test_names_below(folder):
+    for name in ("b.json", "a.json", "c.txt", "d/e.json"):
+        storage.write_bytes(storage.join(folder, name), b"")
+    assert storage.names_below(folder, suffix=".json") == ["a.json", "b.json"]
+    assert names(folder) == ["a.json", "b.json", "c.txt", "d"]
+
+
+def test_a_write_that_fails_leaves_what_was(tmp_path):
+    uri = str(tmp_path / "a.bin")
+    storage.write_bytes(uri, b"old")
+    with pytest.raises(ZeroDivisionError), storage.writing(uri) as file:
+        file.write(b"half")
+        file.flush()
+        assert storage.read_bytes(uri) == b"old"
+        raise ZeroDivisionError
+    assert storage.read_bytes(uri) == b"old"
+    assert names(str(tmp_path)) == ["a.bin"]
+
+
+def test_create_only_if_absent(folder):
+    uri = storage.join(folder, "journal/1.json")
+    assert storage.create(uri, b"first")
+    assert not storage.create(uri, b"second")
+    assert storage.read_bytes(uri) == b"first"
+    assert names(storage.join(folder, "journal")) == ["1.json"]
+
+
+def test_of_many_who_create_one_succeeds(tmp_path):
+    start = threading.Barrier(8)
+    won = []
+
+    def work(number):
+        start.wait()
+        if storage.create(str(tmp_path / "x"), b"%d" % number * 10_000):
+            won.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert (tmp_path / "x").read_bytes() == b"%d" % won[0] * 10_000
+    assert names(str(tmp_path)) == ["x"]
+
+
+def test_moving_can_be_repeated(folder):
+    source, target = storage.join(folder, "a/x"), storage.join(folder, "b/y")
+    storage.write_bytes(source, b"x")
+    storage.move(source, target)
+    storage.move(source, target)
+    assert storage.read_bytes(target) == b"x"
+    assert not storage.exists(source)
+    storage.write_bytes(source, b"new")
+    storage.move(source, target)
+    assert storage.read_bytes(target) == b"new"
+
+
+def test_several_may_move_the_same_objects(tmp_path):
+    """A commit is published by its run and by whoever comes across it."""
+    for number in range(300):
+        storage.write_bytes(str(tmp_path / f"a/{number}"), b"x")
+    start = threading.Barrier(4)
+    errors = []
+
+    def work():
+        start.wait()
+        for number in range(300):
+            try:
+                storage.move(str(tmp_path / f"a/{number}"), str(tmp_path / f"b/{number}"))
+            except OSError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(names(str(tmp_path / "b"))) == 300
+
+
+def test_removing(folder):
+    for name in ("a/x", "a/b/y", "c"):
+        storage.write_bytes(storage.join(folder, name), b"")
+    storage.remove(storage.join(folder, "c"))
+    storage.remove(storage.join(folder, "a"), recursive=True)
+    assert names(folder) == []
+
+
+def test_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute("a/../b c#%.wav") == f"{tmp_path}/b c#%.wav"
+    assert storage.absolute("file:///x/y") == "/x/y"
+    assert storage.absolute("memory://x/y") == "memory:///x/y"
+    assert storage.absolute(storage.absolute("memory://x/y")) == "memory:///x/y"
+    assert storage.absolute("a::b.wav") == f"{tmp_path}/a::b.wav"
+
+
+def pinned(uri, act=lambda: None):
+    """Read what was listed, and do something in between."""
+    listed = storage.describe(uri)
+    with storage.open_pinned(listed) as file:
+        act()
+        return file.read()
+
+
+def test_an_unchanged_object_is_read(folder):
+    uri = storage.join(folder, "a.wav")
+    storage.write_bytes(uri, b"samples")
+    assert pinned(uri) == b"samples"
+
+
+def failing(status, uri, act=lambda: None, listed=None):
+    listed = listed or storage.describe(uri)
+    with pytest.raises(AudioError) as caught, storage.open_pinned(listed):
+        act()
+    assert caught.value.status == status
+
+
+def test_replaced_after_it_was_listed(folder):
+    uri = storage.join(folder, "a.wav")
+    storage.write_bytes(uri, b"samples")
+    listed = storage.describe(uri)
+    time.sleep(0.01)
+    storage.write_bytes(uri, b"SAMPLES")  # of the same size
+    failing("changed", uri, listed=listed)
+
+
+def test_replaced_while_it_is_read(folder):
+    uri = storage.join(folder, "a.wav")
+    storage.write_bytes(uri, b"samples")
+    time.sleep(0.01)
+    failing("changed", uri, lambda: storage.write_bytes(uri, b"others"))
+
+
+def test_vanished(folder):
+    uri = storage.join(folder, "a.wav")
+    storage.write_bytes(uri, b"samples")
+    listed = storage.describe(uri)
+    failing("vanished", uri, lambda: storage.remove(uri))
+    failing("vanished", uri, listed=listed)
+
+
+@pytest.mark.parametrize("change", ["append", "cut", "replace"])
+def test_decoding_trouble_of_a_file_that_changed_is_called_changed(tmp_path, change):
+    """Else an old good row would lose its windows to a file that somebody is just copying."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"samples" * 100)
+    os.utime(path, ns=(10**18, 10**18))
+
+    def act():
+        if change == "append":
+            path.write_bytes(b"samples" * 200)
+        elif change == "cut":
+            os.truncate(path, 10)
+        else:
+            path.unlink()
+            path.write_bytes(b"other")
+        raise AudioError("truncated", "decoding broke")
+
+    failing("changed", str(path), act)
+
+
+def test_decoding_trouble_of_a_file_that_did_not_change_stays(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"samples")
+
+    def act():
+        raise AudioError("truncated", "decoding broke")
+
+    failing("truncated", str(tmp_path / "a.wav"), act)
+
+
+def test_no_permission_and_a_broken_store():
+    fsspec.register_implementation("forbidding", Forbidding, clobber=True)
+    for name, status in [("a.wav", "forbidden"), ("broken.wav", "storage-error")]:
+        uri = f"forbidding://x/{name}"
+        storage.write_bytes(uri, b"samples")
+        failing(status, uri)
+
+
+def test_versions(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    os.utime(path, ns=(5, 1_700_000_000_123_456_789))
+    assert storage.describe(str(path)).version == "1700000000123456789"  # to the nanosecond
+    assert storage.version_of({"name": "x", "generation": 17, "etag": "e", "mtime": 3}) == "17"
+    assert storage.version_of({"name": "x", "ETag": '"abc"', "LastModified": 3}) == '"abc"'
+    assert storage.version_of({"name": "x"}) == ""
