@@ -75,12 +75,12 @@ class Embedder:
         Raises:
             ValueError: audio of another shape or type, not finite, or a rate that is not whole.
         """
-        if not isinstance(sample_rate, Real) or sample_rate != int(sample_rate) or sample_rate < 1:
+        if not isinstance(sample_rate, Real) or not sample_rate >= 1 or sample_rate % 1 != 0:
             raise ValueError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
-        audio = np.asarray(audio)
+        source = ArraySource(np.asarray(audio), int(sample_rate))
         if not np.isfinite(audio).all():
             raise ValueError("audio must be finite, got NaN or infinite samples")
-        return self.embed_source(ArraySource(audio, int(sample_rate)))
+        return self.embed_source(source)
 
     def embed_source(self, source: Source) -> Embedding:
         """Embed one recording of any kind, an open `l3core.audio.Recording` for example.

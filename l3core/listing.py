@@ -52,17 +52,20 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
         raise UsageError("--input: an empty pattern names nothing")
     uri = absolute(text, storage_options)
     fs, path = filesystem(uri, storage_options)
-    hidden = any(part.startswith(".") for part in path.split("/"))
     if not _MAGIC.search(path) or fs.exists(path):  # a name may hold a bracket
         if fs.isdir(path):
             return Pattern(text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False)
         return _below(text, uri, fs, path, path.__eq__, deep=False, hidden=True)
     fixed = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    if path.startswith("/"):
+        fixed = fixed or "/"
     try:
         translated = re.compile(glob_translate(path))
     except ValueError as error:
         raise UsageError(f"--input {text}: {error}") from None
-    deep = "/" in path[len(fixed) + 1 :]
+    rest = path.removeprefix(fixed).lstrip("/")
+    deep = "/" in rest or "**" in rest
+    hidden = any(part.startswith(".") for part in rest.split("/"))
     pattern = _below(text, uri, fs, path, lambda name: translated.match(name) is not None, deep, hidden)
     return pattern._replace(path=fixed, folder=_uri_of(uri, path, fixed))
 
@@ -116,13 +119,15 @@ def _walk(
     entries = []
     for info in fs.ls(folder, detail=True):
         is_folder = info["type"] == "directory"
+        if info.get("islink") and fs.isdir(info["name"]):  # it may lead back to where we are
+            continue
         if not hidden and posixpath.basename(info["name"].rstrip("/")).startswith("."):
             continue
         entries.append((info["name"] + ("/" if is_folder else ""), is_folder, info))
     for _, is_folder, info in sorted(entries, key=lambda entry: entry[0]):
         if not is_folder:
             yield info
-        elif deep and not info.get("islink"):
+        elif deep:
             yield from _walk(fs, info["name"], deep=deep, hidden=hidden)
 
 

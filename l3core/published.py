@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
+import urllib3
 
 from l3core.errors import FetchError
 from l3core.models import PublishedFile
@@ -67,20 +68,20 @@ def fetch(
         return path
     url = address(file)
     deadline = time.monotonic() + deadline_s
-    problem = ""
+    problem = "the deadline passed"
     for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(min(0.5 * 2**attempt, max(0.0, deadline - time.monotonic())))
+        pause = 0.5 * 2**attempt if attempt else 0.0
+        if time.monotonic() + pause >= deadline:
+            break
+        time.sleep(pause)
         try:
             content = _download(url, deadline, progress)
         except requests.HTTPError as error:
             problem = str(error)
             if error.response.status_code < 500 and error.response.status_code != 429:
                 break
-        except (requests.RequestException, TimeoutError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
             problem = _brief(error)
-            if isinstance(error, TimeoutError):
-                break
         else:
             found = git_blob_sha1(content)
             if found == file.git_blob_sha1:
@@ -103,18 +104,24 @@ def _brief(error: Exception) -> str:
 
 
 def _download(url: str, deadline: float, progress: Progress | None) -> bytes:
-    timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    left = deadline - time.monotonic()
+    timeout = (min(CONNECT_TIMEOUT_S, left), min(READ_TIMEOUT_S, left))
+    # the file is compressed already; a server that adds a layer of its own would change its digest
+    headers = {"Accept-Encoding": "identity"}
     received = bytearray()
-    with requests.get(url, stream=True, timeout=timeout) as response:
+    with requests.get(url, stream=True, timeout=timeout, headers=headers) as response:
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
-        for chunk in response.iter_content(_CHUNK):
+        # read1 gives what has come; iter_content would wait for a whole chunk of a dripping server
+        while chunk := response.raw.read1(_CHUNK):
             received += chunk
             if progress is not None:
                 progress(len(received), total)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {len(received)} bytes came before the deadline")
+    if total is not None and len(received) < total:
+        raise TimeoutError(f"the answer ended after {len(received)} of {total} bytes")
     return bytes(received)
 
 

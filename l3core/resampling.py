@@ -14,15 +14,13 @@ from importlib.metadata import version
 
 import numpy as np
 
+from l3core.silence import zero_runs
+
 RESAMPLERS = ("soxr_hq", "resampy")
 BLOCK_S = 10
 # Samples of the lower of the two rates on each side of a block. The longest filters here (resampy's
 # kaiser_best: 64 zero crossings; soxr HQ: about as many) have died away well before.
 CONTEXT = 256
-# Zeros that follow a loud sound come out of a resampler as rounding noise of about 1e-8, which the dB
-# scale would blow up to full level; below the step of 24-bit audio a sample is made zero again.
-SILENCE_FLOOR = 2.0**-24
-
 Read = Callable[[int, int], np.ndarray]
 
 
@@ -88,7 +86,8 @@ class Resampling:
 
         Args:
             index: which block, from 0.
-            read: gives mono source samples `[start, stop)` as float32.
+            read: gives mono source samples `[start, stop)` as float32; less where the recording breaks
+                off, and then the block is shorter, too.
             source_samples: length of the whole recording.
         """
         first = index * self.block_source
@@ -98,15 +97,34 @@ class Resampling:
         target, source = self.ratio
         context = self._context_units
         before = min(context * source, first)
-        chunk = read(first - before, min(last + context * source, source_samples))
-        resampled = _resample(chunk, self)
-        skip = before // source * target
+        until = min(last + context * source, source_samples)
+        chunk = read(first - before, until)
+        if len(chunk) <= before:  # the recording breaks off before this block
+            return np.empty(0, np.float32)
         wanted = min(self.block_target, self.length(source_samples) - index * self.block_target)
+        if len(chunk) < until - (first - before):
+            wanted = min(wanted, (len(chunk) - before) * target // source)
+        resampled = _resample(chunk, self)
+        self._restore_silence(resampled, chunk)
+        skip = before // source * target
         block = resampled[skip : skip + wanted]
-        block[np.abs(block) < SILENCE_FLOOR] = 0.0
         if len(block) < wanted:  # a resampler may end a sample early at the end of a recording
             block = np.pad(block, (0, wanted - len(block)))
         return block
+
+    def _restore_silence(self, resampled: np.ndarray, chunk: np.ndarray) -> None:
+        """Make samples zero again that lie in zeros, further from any sound than the filter reaches.
+
+        A resampler leaves rounding noise of about 1e-7 there, which the dB scale of a silent window
+        would blow up to full level.
+        """
+        target, source = self.ratio
+        margin = self._context_units * source
+        begins, ends = zero_runs(chunk)
+        long = ends - begins > 2 * margin
+        for begin, end in zip(begins[long].tolist(), ends[long].tolist()):
+            first = -(-(begin + margin) * target // source)
+            resampled[first : (end - margin) * target // source] = 0.0
 
 
 def _resample(signal: np.ndarray, rates: Resampling) -> np.ndarray:

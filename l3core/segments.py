@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from l3core.audio import Source
+from l3core.errors import AudioError
 from l3core.resampling import Resampling
+from l3core.silence import SilenceLog
 from l3core.windows import WindowGrid
 
 
@@ -35,21 +37,26 @@ def cut_segments(
     The windows come out the same, bit for bit, whatever range they are asked for in.
 
     Raises:
-        AudioError: from the source, after the windows before it.
+        AudioError: from the source; `truncated` if it breaks off, after the windows that lie wholly
+            before the break.
     """
+    if not windows:
+        return
     frames = source.info.frames
     samples = resampling.length(frames)
-    starts = grid.starts(samples, windows)
-    if not len(starts):
-        return
+    offset, hop, length = grid.offset(samples), grid.hop_samples, grid.window_samples
+    silence = _silence_log(resampling, frames, length)
     block_length = resampling.block_target
-    silence = _Silence(resampling, frames, grid.window_samples)
-    position = int(starts[0])  # of the first sample in `signal`
-    signal = np.zeros(max(0, -position), dtype=np.float32)
-    first = max(0, position) // block_length
-    last = (min(samples, int(starts[-1]) + grid.window_samples) - 1) // block_length
-    done = 0
-    for index in range(first, last + 1):
+    first_start = offset + windows.start * hop
+    last_stop = offset + (windows.stop - 1) * hop + length
+    last_block = (min(samples, last_stop) - 1) // block_length
+    first_block = min(max(0, first_start) // block_length, last_block)
+    tape = _Tape(first_start)
+    next_window = windows.start
+    for index in range(first_block, last_block + 1):
+        next_start = offset + next_window * hop
+        if index < last_block and (index + 1) * block_length <= next_start:
+            continue  # a hop longer than a block leaves it out
         core = index * resampling.block_source
 
         def read(start: int, stop: int, core: int = core) -> np.ndarray:
@@ -58,62 +65,66 @@ def cut_segments(
             return chunk
 
         block = resampling.block(index, read, frames)
-        skip = max(0, position + len(signal) - index * block_length)
-        signal = np.concatenate([signal, block[skip:]])
-        if index == last:  # whatever lies after the end is zeros
-            ready = len(starts)
-            beyond = int(starts[-1]) + grid.window_samples - (position + len(signal))
-            signal = np.pad(signal, (0, max(0, beyond)))
+        tape.add(index * block_length, block)
+        rest = samples - index * block_length
+        broken = len(block) < min(block_length, rest)
+        broken |= rest <= block_length and source.damage is not None
+        if index == last_block and not broken:
+            ready = windows.stop  # whatever lies behind the end is zeros
         else:
-            end = position + len(signal) - grid.window_samples
-            ready = int(np.searchsorted(starts, end, side="right"))
-        if ready > done:
-            part = starts[done:ready]
-            yield Segment(signal, part - position, silence.of(part))
-            done = ready
-        if done < len(starts):
-            drop = min(int(starts[done]) - position, len(signal))
-            signal = signal[drop:]
-            position += drop
+            ready = (tape.end - length - offset) // hop + 1
+        for some in _runs(range(next_window, min(ready, windows.stop)), grid):
+            starts = offset + np.arange(some.start, some.stop, dtype=np.int64) * hop
+            spans = resampling.source_span(starts, starts + length)
+            signal = tape.cut(int(starts[0]), int(starts[-1]) + length)
+            yield Segment(signal, starts - starts[0], silence.covers(*spans))
+            next_window = some.stop
+        if broken:
+            raise AudioError("truncated", source.damage or "the recording breaks off")
+        tape.forget(offset + next_window * hop)
 
 
-class _Silence:
-    """Which windows of a recording hold nothing but zeros, told from its source samples.
+def _silence_log(resampling: Resampling, frames: int, window_samples: int) -> SilenceLog:
+    target, source = resampling.ratio
+    return SilenceLog(frames=frames, shortest=max(1, window_samples * source // target - 1))
 
-    Runs of zeros are kept if they could fill a window; a shorter one can only matter where it touches
-    the border of a block, and is kept there until the next block shows how long it is.
-    """
 
-    def __init__(self, resampling: Resampling, frames: int, window_samples: int) -> None:
-        self._resampling = resampling
-        self._frames = frames
-        self._window = window_samples
-        target, source = resampling.ratio
-        self._shortest = max(1, window_samples * source // target - 1)
-        self._starts: list[int] = []
-        self._stops: list[int] = []
+def _runs(windows: range, grid: WindowGrid) -> Iterator[range]:
+    """Windows that share a stretch of signal; with gaps between them each one stands alone."""
+    if grid.hop_samples <= grid.window_samples:
+        if windows:
+            yield windows
+        return
+    for window in windows:
+        yield range(window, window + 1)
 
-    def add(self, start: int, samples: np.ndarray) -> None:
-        """Take in the source samples that begin at frame `start`."""
-        is_zero = np.zeros(len(samples) + 2, dtype=np.int8)
-        is_zero[1:-1] = samples == 0
-        edges = np.flatnonzero(np.diff(is_zero))
-        begins, ends = edges[::2], edges[1::2]
-        keep = (ends - begins >= self._shortest) | (begins == 0) | (ends == len(samples))
-        for begin, end in zip((begins[keep] + start).tolist(), (ends[keep] + start).tolist()):
-            if self._stops and self._stops[-1] == begin:
-                self._stops[-1] = end
-            else:
-                self._starts.append(begin)
-                self._stops.append(end)
 
-    def of(self, starts: np.ndarray) -> np.ndarray:
-        """Bool `(windows,)` for windows that start at these target samples."""
-        first, last = self._resampling.source_span(starts, starts + self._window)
-        first = np.clip(first, 0, self._frames)
-        last = np.clip(last, 0, self._frames)
-        if not self._starts:
-            return first >= last
-        run = np.searchsorted(self._starts, first, side="right") - 1
-        inside = (run >= 0) & (np.asarray(self._stops)[run] >= last)
-        return inside | (first >= last)
+class _Tape:
+    """The part of a signal that windows still need; zeros stand for what lies outside."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._signal = np.zeros(max(0, -start), dtype=np.float32)
+
+    @property
+    def end(self) -> int:
+        """Behind the last sample."""
+        return self._start + len(self._signal)
+
+    def add(self, start: int, block: np.ndarray) -> None:
+        """The block that begins at sample `start`; what lies before the first window is left out."""
+        if start > self.end:  # blocks in between were not needed
+            self._start, self._signal = start, block
+        else:
+            self._signal = np.concatenate([self._signal, block[self.end - start :]])
+
+    def cut(self, start: int, stop: int) -> np.ndarray:
+        """Samples `[start, stop)`."""
+        signal = self._signal[max(0, start - self._start) : stop - self._start]
+        return np.pad(signal, (0, stop - start - len(signal))) if len(signal) < stop - start else signal
+
+    def forget(self, before: int) -> None:
+        """Drop samples before `before`."""
+        drop = min(max(0, before - self._start), len(self._signal))
+        self._signal = self._signal[drop:]
+        self._start += drop

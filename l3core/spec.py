@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,8 +62,7 @@ class EmbeddingSpec:
             given = getattr(self, name)
             if name in choices:
                 value = choices[name][0] if given is None else given
-                _check(name, value, choices[name])
-                object.__setattr__(self, name, value)
+                object.__setattr__(self, name, _check(name, value, choices[name]))
             elif given is not None:
                 raise SpecError(name, f"model {self.model} has no such choice, got {given!r}")
         _check("precision", self.precision, PRECISIONS)
@@ -90,8 +90,9 @@ class EmbeddingSpec:
         object.__setattr__(self, "hop_s", float(hop_s))
 
     def _check_weights(self) -> None:
-        if not self.weights:
+        if not isinstance(self.weights, str | os.PathLike) or not str(self.weights):
             raise SpecError("weights", "needs 'published', a path or URI of an .h5, or random:SEED")
+        object.__setattr__(self, "weights", str(self.weights))
         if self.weights.startswith("random:") and not re.fullmatch(r"random:\d+", self.weights):
             raise SpecError("weights", f"random needs a whole number >= 0, got {self.weights!r}")
 
@@ -153,10 +154,11 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _check(name: str, value: Any, allowed: Iterable[Any]) -> None:
+def _check(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """The allowed value that equals the given one (512 for 512.0), so that equal specs are the same."""
     allowed = list(allowed)
     if value in allowed and not isinstance(value, bool):
-        return
+        return allowed[allowed.index(value)]
     near = difflib.get_close_matches(str(value), [str(choice) for choice in allowed], n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     listed = ", ".join(str(choice) for choice in allowed)

@@ -9,6 +9,7 @@ import posixpath
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import fsspec
@@ -37,13 +38,15 @@ def filesystem(
     uri: str, storage_options: StorageOptions = None
 ) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI, and the path that it knows the object by."""
+    if "://" not in uri:  # a plain path; fsspec would take "::" in a name for a chain of file systems
+        return LocalFileSystem(), os.path.abspath(uri)
     return fsspec.core.url_to_fs(uri, **(storage_options or {}))
 
 
 def absolute(uri: str, storage_options: StorageOptions = None) -> str:
     """A URI that means the same from anywhere; local paths stay plain paths."""
     fs, path = filesystem(uri, storage_options)
-    return posixpath.normpath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+    return os.path.abspath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
 
 
 def join(base: str, *parts: str) -> str:
@@ -60,8 +63,11 @@ def version_of(info: dict[str, Any]) -> str:
     if "ino" in info:
         return f"{os.stat(info['name']).st_mtime_ns}"
     for key in ("generation", "VersionId", "etag", "ETag", "mtime", "created"):
-        if info.get(key) is not None:
-            return str(info[key])
+        value = info.get(key)
+        if isinstance(value, datetime):
+            value = value.timestamp()  # some file systems list a number and describe a time
+        if value is not None:
+            return str(value)
     return ""
 
 
@@ -87,9 +93,13 @@ def open_pinned(listed: StoredObject, storage_options: StorageOptions = None) ->
     fs, path = filesystem(listed.uri, storage_options)
     try:
         _hold_version(listed, storage_options)
-        with fs.open(path, "rb") as file:
-            yield cast(BinaryIO, file)
-        _hold_version(listed, storage_options)
+        if isinstance(fs, LocalFileSystem) and not os.path.isfile(path):
+            raise AudioError("unreadable", "not a file but a pipe, a device or a folder")
+        try:
+            with fs.open(path, "rb") as file:
+                yield cast(BinaryIO, file)
+        finally:  # also when decoding failed: a file that somebody is just copying is no broken one
+            _hold_version(listed, storage_options)
     except FileNotFoundError:
         raise AudioError("vanished", "the file was there when it was listed, and is gone") from None
     except PermissionError:
@@ -171,13 +181,15 @@ def move(source: str, target: str, storage_options: StorageOptions = None) -> No
     """Move an object; done before is done, so it can be repeated after a kill."""
     fs, path = filesystem(source, storage_options)
     _, target_path = filesystem(target, storage_options)
-    if not fs.exists(path) and fs.exists(target_path):
-        return
     fs.makedirs(posixpath.dirname(target_path), exist_ok=True)
-    if isinstance(fs, LocalFileSystem):
-        os.replace(path, target_path)
-    else:
-        fs.mv(path, target_path)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            os.replace(path, target_path)
+        else:
+            fs.mv(path, target_path)
+    except FileNotFoundError:
+        if not fs.exists(target_path):
+            raise
 
 
 def remove(uri: str, *, recursive: bool = False, storage_options: StorageOptions = None) -> None:

@@ -8,6 +8,7 @@ file can run code.
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ from l3core.published import fetch
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
 
-# The largest network here has 19 MB of weights; what is far beyond that is not a weights file.
-MAX_BYTES = 4 * 2**30
+# The largest network that is planned (VGGish) has 290 MB of weights; far beyond is no weights file.
+MAX_BYTES = 2**30
 
 
 class Weights(NamedTuple):
@@ -66,7 +67,7 @@ def load_weights(spec: EmbeddingSpec, *, storage_options: dict[str, Any] | None 
         return Weights(read_h5(Path(path).read_bytes(), layers, name=str(path)), str(path))
     try:
         content = read_bytes(spec.weights, storage_options=storage_options)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise WeightsError(
             f"no weights file at {spec.weights}; --weights takes 'published', a path or URI of an "
             ".h5, or random:SEED"
@@ -86,10 +87,14 @@ def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tupl
     try:
         if content[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(MAX_BYTES)
+                content = packed.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise WeightsError(f"{name} unpacks to more than {MAX_BYTES >> 20} MiB")
         with h5py.File(io.BytesIO(content), "r") as file:
             found = _layers_of(file, name)
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError) as error:
+    except WeightsError:
+        raise
+    except (OSError, EOFError, zlib.error, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{name} is no HDF5 weights file of Keras: {error}") from None
     if len(found) != len(layers):
         raise WeightsError(

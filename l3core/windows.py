@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GRIDS = ("center", "nocenter", "paper")
+MAX_HOP_S = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,8 @@ def hop_in_samples(hop_s: float, sample_rate_hz: int) -> int:
     Raises:
         ValueError: the hop is not a positive number or shorter than one sample.
     """
-    if not math.isfinite(hop_s) or hop_s <= 0:
-        raise ValueError(f"hop must be a positive number of seconds, got {hop_s!r}")
+    if not math.isfinite(hop_s) or not 0 < hop_s <= MAX_HOP_S:
+        raise ValueError(f"hop must be a positive number of seconds, at most a day, got {hop_s!r}")
     samples = int(hop_s * sample_rate_hz)
     if samples < 1:
         raise ValueError(f"hop must be at least one sample at {sample_rate_hz} Hz, got {hop_s!r} s")

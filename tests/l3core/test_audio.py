@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from l3core.audio import ArraySource, AudioInfo, Recording
+from l3core.audio import DECODE_FRAMES, ArraySource, AudioInfo, Recording
 from l3core.errors import AudioError
 
 RATE = 8_000
@@ -133,18 +133,58 @@ def test_a_flac_cut_short_is_read_up_to_the_cut():
     with opened(content[: len(content) // 2]) as recording:
         assert recording.info.frames == 80_000  # what the header promises
         np.testing.assert_allclose(recording.read(0, 20_000), whole[:20_000, 0], atol=1 / 32_768)
-        with pytest.raises(AudioError) as caught:
-            recording.read(20_000, 80_000)
-        assert caught.value.status == "truncated"
+        rest = recording.read(20_000, 80_000)
+        # half of the bytes are about half of the frames; a call of the decoder may lose its last ones
+        assert 40_000 - DECODE_FRAMES <= 20_000 + len(rest) <= 41_000
+        np.testing.assert_allclose(rest, whole[20_000 : 20_000 + len(rest), 0], atol=1 / 32_768)
+        assert "decoding broke after frame" in recording.damage
         # and what came before can still be read after the error
         np.testing.assert_allclose(recording.read(5, 2_000), whole[5:2_000, 0], atol=1 / 32_768)
 
 
 def test_reading_behind_the_end():
     with opened(encoded(sound(1_000), "WAV", "PCM_16")) as recording:
-        with pytest.raises(AudioError, match="ends after 1000 of 1000 frames") as caught:
-            recording.read(900, 1_100)
-        assert caught.value.status == "truncated"
+        assert len(recording.read(900, 1_100)) == 100
+        assert recording.damage is None
+
+
+@pytest.mark.parametrize(
+    ("format_", "subtype"),
+    [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "ULAW"), ("WAVEX", "FLOAT"), ("AIFF", "PCM_16")]
+    + [("AU", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("MP3", "MPEG_LAYER_III")],
+)
+def test_a_file_cut_in_the_middle_is_told_from_its_header(format_, subtype):
+    content = encoded(sound(40_000), format_, subtype, rate=44_100)
+    with opened(content) as recording:
+        whole = recording.read(0, 40_000)
+        assert len(whole) == 40_000
+        assert recording.damage is None
+    with opened(content[: len(content) // 2]) as recording:
+        assert recording.info.frames == pytest.approx(40_000, rel=0.01)
+        part = recording.read(0, recording.info.frames)
+        assert len(part) == pytest.approx(20_000, rel=0.15)  # MP3's first frames are larger
+        assert "ends after" in recording.damage
+        # MP3 hides losses in the frame that was cut
+        np.testing.assert_array_equal(part[:17_000], whole[:17_000])
+
+
+def test_an_ogg_without_its_last_page_is_cut():
+    content = encoded(sound(200_000), "OGG", "VORBIS")
+    for data, damaged in ((content, False), (content[: len(content) // 2], True)):
+        with opened(data) as recording:
+            assert len(recording.read(0, recording.info.frames)) == recording.info.frames > 50_000
+            assert (recording.damage is not None) is damaged
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFF, 2_000 + 36])
+def test_a_wav_of_unknown_length_is_not_cut(size):
+    content = bytearray(encoded(sound(1_000), "WAV", "PCM_16"))
+    content[40:44] = struct.pack("<I", size)  # of the data chunk, which has 2000 bytes
+    with opened(bytes(content)) as recording:
+        frames = recording.info.frames
+        assert len(recording.read(0, frames)) == frames
+        assert recording.damage is None
+        assert frames == 1_000
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -153,7 +193,7 @@ def test_samples_that_are_no_numbers(bad):
     samples[2_000, 1] = bad
     with opened(encoded(samples, "WAV", "FLOAT")) as recording:
         assert recording.read(0, 2_000).shape == (2_000,)
-        with pytest.raises(AudioError, match="NaN or infinite samples after frame 1500") as caught:
+        with pytest.raises(AudioError, match="NaN or infinite samples after frame 2000") as caught:
             recording.read(1_500, 3_000)
         assert caught.value.status == "unreadable"
 

@@ -59,7 +59,7 @@ def test_naming_the_defaults_changes_nothing():
         ({"precision": "bfloat16"}, "(did you mean 'mixed_bfloat16'?)"),
         ({"resampler": "soxr"}, "(did you mean 'soxr_hq'?)"),
         ({"engine": "torch"}, "must be one of tensorflow"),
-        ({"hop_s": 0}, "must be a positive number of seconds, got 0"),
+        ({"hop_s": 0}, "must be a positive number of seconds, at most a day, got 0"),
         ({"hop_s": float("nan")}, "got nan"),
         ({"hop_s": float("inf")}, "got inf"),
         ({"hop_s": 1e-6}, "at least one sample at 48000 Hz, got 1e-06 s"),
