@@ -150,8 +150,7 @@ class Recording:
             return soundfile.SoundFile(self._bytes)
         except (soundfile.LibsndfileError, TypeError) as error:
             # TypeError: a raw format (.raw) is told by its file name, and asks for parameters
-            reason = getattr(error, "error_string", "it is raw samples without a header")
-            raise AudioError("unreadable", f"not audio that can be decoded: {reason}") from None
+            raise AudioError("unreadable", f"not audio that can be decoded: {_reason(error)}") from None
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `[start, stop)`, averaged over channels, float32.
@@ -199,7 +198,7 @@ class Recording:
             try:
                 frames = self._file.read(min(count, DECODE_FRAMES), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                self.damage = f"decoding broke after frame {self._position}: {error.error_string}"
+                self.damage = f"decoding broke after frame {self._position}: {_reason(error)}"
                 break
             if not len(frames):
                 self.damage = f"the file ends after {self._position} of {self.info.frames} frames"
@@ -211,6 +210,12 @@ class Recording:
             self._position += len(mono)
             count -= len(mono)
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _reason(error: Exception) -> str:
+    """Libsndfile's words, or what soundfile means by a TypeError."""
+    words = getattr(error, "error_string", "raw samples without a header")
+    return words.removeprefix("Error : ").rstrip(".")
 
 
 def _claimed_frames(file: soundfile.SoundFile) -> int:

@@ -61,7 +61,10 @@ def version_of(info: dict[str, Any]) -> str:
     a file can be replaced by one of the same size.
     """
     if "ino" in info:
-        return f"{os.stat(info['name']).st_mtime_ns}"
+        try:
+            return f"{os.stat(info['name']).st_mtime_ns}"
+        except FileNotFoundError:  # a link to nowhere, or gone in this moment: opening it will tell
+            return ""
     for key in ("generation", "VersionId", "etag", "ETag", "mtime", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
