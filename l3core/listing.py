@@ -2,9 +2,12 @@
 
 A pattern is a path or URI with `*`, `?`, `[...]` and `**` (any folders), a single object, or a folder,
 which stands for the audio files below it. Hidden names count only where the pattern spells the dot.
+`@FILE` names a list of literal paths or URIs, one a line; in a FILE that ends in .jsonl each line is a
+JSON string, for names with line breaks. What a list names and is not there gets its ledger row, too.
 """
 
 import heapq
+import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +18,15 @@ from fsspec.utils import glob_translate
 
 from l3core.audio import EXTENSIONS
 from l3core.errors import UsageError
-from l3core.storage import StorageOptions, StoredObject, absolute, filesystem, version_of
+from l3core.storage import (
+    StorageOptions,
+    StoredObject,
+    absolute,
+    describe,
+    filesystem,
+    read_bytes,
+    version_of,
+)
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -40,6 +51,71 @@ class Pattern(NamedTuple):
     matches: Callable[[str], bool]
     deep: bool
     hidden: bool
+
+    def objects(self) -> Iterator[StoredObject]:
+        """What it names, sorted by URI."""
+        prefix = self.folder.removesuffix(self.path)
+        if self.fs.isdir(self.path):
+            for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden):
+                if self.matches(info["name"]):
+                    uri = prefix + info["name"]
+                    yield StoredObject(uri, int(info["size"] or 0), version_of(info))
+
+
+class ListFile(NamedTuple):
+    """A file of literal URIs.
+
+    Attributes:
+        folder: that all of them lie below.
+        uris: sorted.
+        storage_options: for fsspec.
+    """
+
+    folder: str
+    uris: tuple[str, ...]
+    storage_options: StorageOptions
+
+    def objects(self) -> Iterator[StoredObject]:
+        """What it names, sorted by URI."""
+        for uri in self.uris:
+            try:
+                yield describe(uri, self.storage_options)
+            except FileNotFoundError:
+                yield StoredObject(uri, 0, "")  # the worker that opens it will say that it is not there
+
+
+def parse_input(text: str, storage_options: StorageOptions = None) -> "Pattern | ListFile":
+    """A pattern, or `@FILE`.
+
+    Raises:
+        UsageError: a pattern or a list that cannot be read.
+    """
+    if text.startswith("@"):
+        return _read_list(text[1:], storage_options)
+    return parse_pattern(text, storage_options)
+
+
+def _read_list(name: str, storage_options: StorageOptions) -> ListFile:
+    try:
+        lines = read_bytes(name, storage_options=storage_options).decode("utf-8").split("\n")
+        names = [line.removesuffix("\r") for line in lines if line.strip()]
+        if name.endswith(".jsonl"):
+            names = [_json_string(line) for line in names]
+    except OSError as error:
+        raise UsageError(f"--input @{name}: cannot read the list: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"--input @{name}: needs UTF-8, or JSON strings in a .jsonl: {error}") from None
+    if not names:
+        raise UsageError(f"--input @{name}: the list is empty")
+    uris = tuple(sorted({absolute(each, storage_options) for each in names}))
+    return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris, storage_options)
+
+
+def _json_string(line: str) -> str:
+    value = json.loads(line)
+    if not isinstance(value, str):
+        raise ValueError(f"{line!r} is not a JSON string")
+    return value
 
 
 def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
@@ -92,24 +168,13 @@ def _is_audio(path: str) -> bool:
     return posixpath.splitext(path)[1].lower() in EXTENSIONS
 
 
-def list_inputs(
-    patterns: Sequence[Pattern], storage_options: StorageOptions = None
-) -> Iterator[StoredObject]:
-    """All objects that the patterns name, sorted by URI, each once."""
+def list_inputs(inputs: Sequence[Pattern | ListFile]) -> Iterator[StoredObject]:
+    """All objects that the inputs name, sorted by URI, each once."""
     last = None
-    for found in heapq.merge(*(_list_pattern(pattern) for pattern in patterns)):
+    for found in heapq.merge(*(each.objects() for each in inputs)):
         if found.uri != last:
             yield found
         last = found.uri
-
-
-def _list_pattern(pattern: Pattern) -> Iterator[StoredObject]:
-    prefix = pattern.folder.removesuffix(pattern.path)
-    if not pattern.fs.isdir(pattern.path):
-        return
-    for info in _walk(pattern.fs, pattern.path, deep=pattern.deep, hidden=pattern.hidden):
-        if pattern.matches(info["name"]):
-            yield StoredObject(prefix + info["name"], int(info["size"] or 0), version_of(info))
 
 
 def _walk(
@@ -131,19 +196,23 @@ def _walk(
             yield from _walk(fs, info["name"], deep=deep, hidden=hidden)
 
 
-def common_root(patterns: Iterable[Pattern]) -> str:
-    """The longest folder that all patterns lie below.
+def common_root(inputs: Iterable[Pattern | ListFile]) -> str:
+    """The longest folder that all inputs lie below.
 
     Raises:
         UsageError: they lie in different stores.
     """
-    folders = [pattern.folder for pattern in patterns]
+    return _common_folder([each.folder for each in inputs])
+
+
+def _common_folder(folders: Sequence[str]) -> str:
     protocols = {uri.partition("://")[0] if "://" in uri else "" for uri in folders}
     if len(protocols) > 1:
-        raise UsageError(f"--input names several stores ({', '.join(sorted(folders))}): give --root")
+        several = ", ".join(sorted(set(folders))[:3])
+        raise UsageError(f"--input names several stores ({several}): give --root")
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
-    return prefix + posixpath.commonpath([uri.removeprefix(prefix) for uri in folders])
+    return prefix + posixpath.commonpath([uri.removeprefix(prefix) or "/" for uri in folders])
 
 
 def clip_id_of(uri: str, root: str) -> str:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
-from launch.options import Parser, add_output_flags, add_spec_flags, quiet_libraries, spec_of
+from launch.options import Parser, add_output_flags, add_spec_flags, positive, quiet_libraries, spec_of
 
 RUNNERS = ("local",)
 
@@ -17,6 +17,7 @@ examples:
   l3flow embed --input 'corpus/**/*.wav' --output table --model edgel3-sea-64
   l3flow embed --input a.flac 'more/*.ogg' --output table --hop 0.5 --embedding-size 512
   l3flow embed --input corpus --output table --weights my_weights.h5 --content env
+  l3flow embed --input @list.txt --output table --limit 100 --dry-run
   l3flow embed --input 'corpus/*.wav' --output table --weights random:0 --json
 """
 
@@ -30,13 +31,14 @@ def build_parser(prog: str) -> Parser:
         nargs="+",
         required=True,
         metavar="PATTERN",
-        help="files, patterns with * ? [] **, or folders (the audio files below them); quote patterns",
+        help="files, patterns with * ? [] ** (quoted), folders (the audio files below them), or @LIST",
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
     add("--root", metavar="URI", help="clip ids are paths below it (default: what the inputs share)")
     add("--runner", default="local", metavar="NAME", help="local: in this process")
     add("--full", action="store_true", help="embed unchanged files again, too")
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
+    add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--allow-empty", action="store_true", help="no matching file is no error")
     add_spec_flags(parser)
     add_output_flags(parser)

@@ -8,11 +8,12 @@ import socket
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any
 
 from l3core import storage
 from l3core.errors import RunError, UsageError
-from l3core.listing import Pattern, common_root, list_inputs, parse_pattern
+from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
 from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run
 from l3core.table.layout import WITH_WINDOWS, TablePaths
@@ -32,7 +33,7 @@ def embed_table(
     beam_options: Sequence[str],
 ) -> dict[str, Any]:
     """Plan, embed, commit and say what became of the input; returns the run record."""
-    patterns = [parse_pattern(pattern) for pattern in args.input]
+    inputs = [parse_input(text) for text in args.input]
     weights = load_weights(spec)
     paths = TablePaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
@@ -42,11 +43,11 @@ def embed_table(
     acquire(paths, fingerprint, run_id)
     try:
         state = repair(paths)
-        root = _root(args, state, patterns)
+        root = _root(args, state, inputs)
         plan = make_plan(
             paths,
             state,
-            list_inputs(patterns),
+            islice(list_inputs(inputs), args.limit),
             spec=spec,
             weights_digest=weights.digest,
             root=root,
@@ -92,10 +93,10 @@ def _run_id() -> str:
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def _root(args: argparse.Namespace, state: TableState, patterns: Sequence[Pattern]) -> str:
+def _root(args: argparse.Namespace, state: TableState, inputs: Sequence[Pattern | ListFile]) -> str:
     given = storage.absolute(args.root).rstrip("/") if args.root else None
     if state.root is None:
-        return given or common_root(patterns)
+        return given or common_root(inputs)
     if given is not None and given != state.root:
         raise UsageError(f"--root {given}: this table's root is {state.root}, and a table has one")
     return state.root

@@ -78,6 +78,14 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"needs a whole number, got {text!r}") from None
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = whole_number(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"needs at least 1, got {text!r}")
+    return value
+
+
 def key_value(text: str) -> tuple[str, str]:
     """KEY=VALUE, for argparse."""
     key, equals, value = text.partition("=")
