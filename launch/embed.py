@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
-from launch.options import Parser, add_output_flags, add_spec_flags, positive, quiet_libraries, spec_of
+from launch.options import Parser, add_output_flags, add_spec_flags, positive, spec_of
+from launch.quiet import quiet_libraries
 
 RUNNERS = ("local",)
 
@@ -40,6 +41,7 @@ def build_parser(prog: str) -> Parser:
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--allow-empty", action="store_true", help="no matching file is no error")
+    add("--log-file", metavar="FILE", help="append what libraries say to FILE; it is not shown")
     add_spec_flags(parser)
     add_output_flags(parser)
     parser.epilog = "Options of Apache Beam may follow; they are handed to the runner."
@@ -48,18 +50,19 @@ def build_parser(prog: str) -> Parser:
 
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
-    quiet_libraries()
     if strangers := parser.strangers(argv):
-        _check_beam_options(strangers, parser)
+        with quiet_libraries():
+            _check_beam_options(strangers, parser)
     args, beam_options = parser.parse_known_args(argv)
     if beam_options and not beam_options[0].startswith("-"):
         parser.refuse(beam_options)
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     spec = spec_of(args)
-    from launch.embed_run import all_embedded, embed_table  # what computes is loaded after --help
+    with quiet_libraries(args.log_file):
+        from launch.embed_run import all_embedded, embed_table  # what computes comes after --help
 
-    record = embed_table(args, spec, beam_options)
+        record = embed_table(args, spec, beam_options)
     return 3 if args.strict and not all_embedded(record) else 0
 
 

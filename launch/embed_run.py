@@ -1,7 +1,6 @@
 """A run of `l3flow embed`: plan, pipeline, commit."""
 
 import argparse
-import json
 import platform
 import secrets
 import socket
@@ -19,6 +18,7 @@ from l3core.table.commit import commit_run
 from l3core.table.layout import WITH_WINDOWS, TablePaths
 from l3core.table.lock import acquire, release
 from l3core.table.plan import Plan, make_plan
+from l3core.table.progress import RunProgress
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.screen import showing_progress
@@ -134,9 +134,8 @@ def _execute(
     from pipelines.embed import run_local  # Beam takes a second to load
 
     shards = [shard.name for shard in plan.to_embed]
-    total = sum(shard.estimate for shard in plan.to_embed)
-    quiet = args.quiet or args.json
-    with showing_progress("embedding", total, _Done(paths, plan), quiet=quiet):
+    look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
+    with showing_progress(look, quiet=args.quiet or args.json):
         try:
             run_local(job, shards, beam_options)
         except RunError:
@@ -144,23 +143,6 @@ def _execute(
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise RunError(f"the run failed, the table is as it was: {_last_line(error)}") from error
     return read_json(storage.join(paths.runs, f"{plan.run_id}.json"))
-
-
-class _Done:
-    """How much of a run is done, from the manifests in its staging folder."""
-
-    def __init__(self, paths: TablePaths, plan: Plan) -> None:
-        self._folder = storage.join(paths.staging(plan.run_id), "done")
-        self._estimates = {shard.name: shard.estimate for shard in plan.to_embed}
-        self._windows: dict[str, int] = {}
-
-    def __call__(self) -> tuple[int, int]:
-        for name in storage.names_below(self._folder, suffix=".json"):
-            shard = name.removesuffix(".json")
-            if shard in self._estimates and shard not in self._windows:
-                manifest = json.loads(storage.read_bytes(storage.join(self._folder, name)))
-                self._windows[shard] = sum(clip["windows_written"] for clip in manifest["clips"])
-        return sum(self._estimates[shard] for shard in self._windows), sum(self._windows.values())
 
 
 def _last_line(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -155,16 +154,3 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """`--quiet` and `--json`, which every command has."""
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def quiet_libraries() -> None:
-    """Keep what TensorFlow and Beam say of themselves off the screen; must come before their import."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    for name in ("apache_beam", "absl", "tensorflow", "root"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger().setLevel(logging.CRITICAL)
-    warnings.simplefilter("ignore")

@@ -1,44 +1,40 @@
-"""What people see of a run while it goes: a line with share done, rate and time left."""
+"""What people see of a run while it goes: a line with files, rate and time left."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from l3core.table.progress import Progress
+from launch.words import duration
 
 POLL_S = 0.5
 PLAIN_LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def showing_progress(
-    label: str, total: int, done: Callable[[], tuple[int, int]], *, quiet: bool
-) -> Iterator[None]:
+def showing_progress(look: Callable[[], Progress], *, quiet: bool) -> Iterator[None]:
     """Show how far a run is while the block runs; nothing with `quiet`.
 
+    On a terminal one line that changes; else a plain line now and then.
+
     Args:
-        label: what is being done.
-        total: units of work.
-        done: gives (units done, windows written so far); called from another thread.
+        look: tells the progress; called from another thread.
         quiet: show nothing.
     """
     if quiet:
         yield
         return
     stop = threading.Event()
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)
     watch = _watch_terminal if console.is_terminal else _watch_plain
-    thread = threading.Thread(target=watch, args=(console, label, total, done, stop), daemon=True)
+    thread = threading.Thread(target=watch, args=(console, look, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -47,46 +43,38 @@ def showing_progress(
         thread.join()
 
 
-def _watch_terminal(
-    console: Console,
-    label: str,
-    total: int,
-    done: Callable[[], tuple[int, int]],
-    stop: threading.Event,
-) -> None:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+def describe(progress: Progress, seconds: float) -> str:
+    """Files, rates and time left, in words."""
+    if not progress.windows:
+        return "loading the model" if not progress.files else f"{progress.files} files"
+    seconds = max(seconds, POLL_S)
+    left = seconds * (1 - progress.share) / progress.share if progress.share else 0.0
+    return (
+        f"{progress.files} files, {progress.windows / seconds:.0f} windows/s, "
+        f"{progress.audio_s / seconds:.1f} x real time, "
+        + (f"{duration(left)} left" if progress.share else "time left unknown")
     )
+
+
+def _watch_terminal(console: Console, look: Callable[[], Progress], stop: threading.Event) -> None:
     start = time.monotonic()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=max(total, 1), rate="")
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("loading the model", total=1.0)
         while not stop.wait(POLL_S):
-            units, windows = done()
-            rate = windows / (time.monotonic() - start)
-            progress.update(task, completed=units, rate=f"{rate:.0f} windows/s" if windows else "")
+            progress = look()
+            if not progress.windows:  # loading is no part of the rate
+                start = time.monotonic()
+            words = describe(progress, time.monotonic() - start)
+            bar.update(task, completed=progress.share, description=words)
 
 
-def _watch_plain(
-    console: Console,
-    label: str,
-    total: int,
-    done: Callable[[], tuple[int, int]],
-    stop: threading.Event,
-) -> None:
+def _watch_plain(console: Console, look: Callable[[], Progress], stop: threading.Event) -> None:
     start = time.monotonic()
+    file: TextIO = console.file  # type: ignore[assignment]
     while not stop.wait(PLAIN_LINE_EVERY_S):
-        units, windows = done()
-        seconds = time.monotonic() - start
-        left = seconds * (total - units) / units if units else float("nan")
-        print(
-            f"{label}: {100 * units / max(total, 1):.0f} %, {windows / seconds:.0f} windows/s, "
-            f"{seconds:.0f} s gone, about {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        progress = look()
+        if not progress.windows:
+            start = time.monotonic()
+        words = describe(progress, time.monotonic() - start)
+        print(f"{100 * progress.share:.0f} %: {words}", file=file, flush=True)

@@ -8,6 +8,7 @@ from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.plan import Plan
 from l3core.table.state import load_state
+from launch.words import duration, printable
 
 TROUBLE_SHOWN = 5
 
@@ -26,7 +27,7 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
         speed = record["audio_s"] / record["wall_s"] if record["wall_s"] else 0.0
         print(
             f"embedded: {statuses}; {record['windows']} windows of {spec.size} numbers "
-            f"from {_duration(record['audio_s'])} of audio in {_duration(record['wall_s'])} "
+            f"from {duration(record['audio_s'])} of audio in {duration(record['wall_s'])} "
             f"({speed:.0f} x real time)"
         )
         if adopted := sum(shard.pieces for shard in plan.shards if shard.adopted):
@@ -45,23 +46,10 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     shown = 0
     for row in read_ledger(paths, load_state(paths).ledger(plan.fingerprint)):
         if row.run_id == plan.run_id and row.error:
-            print(f"  {row.status}: {_printable(row.clip_id)}: {row.error}")
+            print(f"  {row.status}: {printable(row.clip_id)}: {row.error}")
             shown += 1
             if shown == TROUBLE_SHOWN:
                 break
     if bad > shown:
         print(f"  ... and {bad - shown} more")
     print(f"  all of them: SELECT * FROM '{paths.root}/clips/*/*.parquet' WHERE status <> 'ok'")
-
-
-def _printable(text: str) -> str:
-    """A file name without characters that a terminal would act on."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -9,7 +9,8 @@ from typing import Any
 
 from l3core.errors import FetchError, UsageError
 from l3core.models import MODELS, BundledFile, EmbeddingModel, PublishedFile
-from launch.options import Parser, add_output_flags, add_spec_flags, quiet_libraries, spec_of
+from launch.options import Parser, add_output_flags, add_spec_flags, spec_of
+from launch.quiet import quiet_libraries
 
 DESCRIPTION = """\
 The weights of the models.
@@ -41,8 +42,9 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Do the action; returns the exit code."""
     args = parser.parse(argv)
-    quiet_libraries()
-    return {"list": _list, "fetch": _fetch, "verify": _verify, "export": _export}[args.action](args)
+    action = {"list": _list, "fetch": _fetch, "verify": _verify, "export": _export}[args.action]
+    with quiet_libraries():
+        return action(args)
 
 
 def _files() -> Iterator[tuple[EmbeddingModel, str, PublishedFile | BundledFile]]:

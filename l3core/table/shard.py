@@ -17,6 +17,7 @@ from l3core.segments import Segment
 from l3core.storage import StorageOptions
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.plan import Piece, load_pieces
+from l3core.table.progress import ShardNotes
 from l3core.table.state import to_json
 from l3core.table.windows_file import copy_without, file_facts, writing_windows
 
@@ -95,7 +96,7 @@ def embed_shard(
     file = storage.join(done, f"{shard}.parquet")
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
-    _embed(file, outcomes, embedder, watch, storage_options)
+    _embed(file, outcomes, embedder, watch, ShardNotes(paths, run_id, shard), storage_options)
     rows = _drop_failed(file, outcomes)
     final = f"windows/spec={embedder.fingerprint}/{run_id}-{shard}.parquet"
     manifest = {
@@ -115,8 +116,12 @@ def _embed(
     outcomes: Sequence[Outcome],
     embedder: Embedder,
     watch: Stopwatch,
+    notes: ShardNotes,
     storage_options: StorageOptions,
 ) -> None:
+    hop_s = embedder.spec.hop_s or 0.0
+    place = {id(outcome): number for number, outcome in enumerate(outcomes)}
+    windows = 0
     segments = prefetch(_segments(outcomes, embedder, watch, storage_options), SEGMENTS_AHEAD)
     embedded = embedder.embed_segments(segments)
     with writing_windows(file, embedder.spec.size) as writer:
@@ -137,6 +142,8 @@ def _embed(
                     vectors=vectors,
                 )
             outcome.written += len(vectors)
+            windows += len(vectors)
+            notes.note(place[id(outcome)], windows, windows * hop_s)
 
 
 def _segments(

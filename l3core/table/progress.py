@@ -1,0 +1,98 @@
+"""How far a run is: from the manifests of finished shards, and notes that running ones leave."""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+from l3core import storage
+from l3core.table.layout import TablePaths
+from l3core.table.plan import Plan
+
+# A note is a small object; on a disk it costs nothing, on a store a request.
+NOTE_EVERY_S = 2.0
+
+
+class Progress(NamedTuple):
+    """What is done.
+
+    Attributes:
+        share: of all the work, 0 to 1, by the plan's estimates.
+        files: accounted for.
+        windows: embedded.
+        audio_s: seconds of audio in them.
+    """
+
+    share: float
+    files: int
+    windows: int
+    audio_s: float
+
+
+class ShardNotes:
+    """Notes that a running shard leaves every few seconds."""
+
+    def __init__(self, paths: TablePaths, run_id: str, shard: str) -> None:
+        self._uri = storage.join(paths.staging(run_id), "progress", f"{shard}.json")
+        self._next = time.monotonic() + NOTE_EVERY_S
+
+    def note(self, files: int, windows: int, audio_s: float) -> None:
+        """Say how far the shard is; does nothing if the last note is young."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + NOTE_EVERY_S
+            note = {"files": files, "windows": windows, "audio_s": audio_s}
+            storage.write_bytes(self._uri, json.dumps(note).encode())
+
+
+class RunProgress:
+    """Reads the progress of a run; each call looks only at what is new.
+
+    Args:
+        paths: of the table.
+        plan: of the run.
+        hop_s: seconds of audio that a window stands for.
+    """
+
+    def __init__(self, paths: TablePaths, plan: Plan, *, hop_s: float) -> None:
+        self._staging = paths.staging(plan.run_id)
+        self._shards = {shard.name: shard for shard in plan.to_embed}
+        self._total = sum(shard.estimate for shard in plan.to_embed)
+        self._hop_s = hop_s
+        self._done: dict[str, dict[str, float]] = {}
+
+    def __call__(self) -> Progress:
+        """Where the run is now."""
+        for shard in self._names("done"):
+            if shard in self._shards and shard not in self._done:
+                self._done[shard] = self._finished(shard)
+        running = {shard: self._read("progress", shard) for shard in self._names("progress")}
+        running = {shard: note for shard, note in running.items() if shard not in self._done}
+        notes = [*self._done.values(), *running.values()]
+        return Progress(
+            share=self._share(running),
+            files=int(sum(note["files"] for note in notes)),
+            windows=int(sum(note["windows"] for note in notes)),
+            audio_s=sum(note["audio_s"] for note in notes),
+        )
+
+    def _share(self, running: dict[str, dict[str, Any]]) -> float:
+        done = sum(self._shards[shard].estimate for shard in self._done)
+        for shard, note in running.items():
+            if shard in self._shards:
+                # by files, whose number is known; windows were only estimated
+                plan = self._shards[shard]
+                by_files = plan.estimate * note["files"] / plan.pieces
+                by_windows = min(note["windows"], 0.99 * plan.estimate)
+                done += max(by_files, by_windows if plan.pieces == 1 else 0)
+        return min(1.0, done / max(1, self._total))
+
+    def _finished(self, shard: str) -> dict[str, float]:
+        clips = self._read("done", shard)["clips"]
+        windows = sum(clip["windows_written"] for clip in clips)
+        return {"files": len(clips), "windows": windows, "audio_s": windows * self._hop_s}
+
+    def _names(self, folder: str) -> list[str]:
+        uri = storage.join(self._staging, folder)
+        return [name.removesuffix(".json") for name in storage.names_below(uri, suffix=".json")]
+
+    def _read(self, folder: str, shard: str) -> dict[str, Any]:
+        return json.loads(storage.read_bytes(storage.join(self._staging, folder, f"{shard}.json")))

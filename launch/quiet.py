@@ -1,0 +1,82 @@
+"""Keeps what libraries say off the screen: TensorFlow, Beam, and codecs that write to standard error.
+
+Our own lines still reach it: within the block, `sys.stderr` is the screen and file descriptor 2, which
+C libraries write to, is the log.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from l3core.errors import UsageError
+
+
+@contextmanager
+def quiet_libraries(log_file: str | None = None) -> Iterator[None]:
+    """Send all that is logged, warned of or written to descriptor 2 to a file, or nowhere.
+
+    Args:
+        log_file: path to append to; None: nowhere.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if log_file else "3")
+    with (
+        _open_log(log_file or os.devnull) as log,
+        _logging_to(log.fileno(), log_file is not None),
+        _descriptor_to(log.fileno()),
+    ):
+        yield
+
+
+def _open_log(path: str) -> TextIO:
+    try:
+        return open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"--log-file {path}: cannot write there: {error.strerror}") from None
+
+
+@contextmanager
+def _logging_to(descriptor: int, verbose: bool) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO if verbose else logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default" if verbose else "ignore")
+            logging.captureWarnings(verbose)
+            yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        stream.close()
+
+
+@contextmanager
+def _descriptor_to(descriptor: int) -> Iterator[None]:
+    """Point descriptor 2 at another file, and `sys.stderr` at what it was."""
+    try:
+        sys.stderr.flush()
+        own = sys.stderr.fileno() == 2
+    except (OSError, ValueError):  # captured by somebody: then it is no screen, and stays what it is
+        own = False
+    screen = os.dup(2)
+    before = sys.stderr
+    os.dup2(descriptor, 2)
+    stream = os.fdopen(screen, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    if own:
+        sys.stderr = stream
+    try:
+        yield
+    finally:
+        stream.flush()
+        os.dup2(stream.fileno(), 2)
+        sys.stderr = before
+        stream.close()
