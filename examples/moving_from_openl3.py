@@ -18,4 +18,5 @@ if len(sys.argv) > 2:
 else:
     embedding, timestamps = get_audio_embedding(audio, sample_rate, embedding_size=512, hop_size=0.5)
 
-print(f"{len(embedding)} windows of {embedding.shape[1]} numbers, at {timestamps[0]} to {timestamps[-1]} s")
+windows, size = embedding.shape
+print(f"{windows} windows of {size} numbers, at {timestamps[0]} to {timestamps[-1]} s")

@@ -22,6 +22,7 @@ from l3core.storage import (
     StorageOptions,
     StoredObject,
     absolute,
+    as_text,
     describe,
     filesystem,
     read_bytes,
@@ -102,11 +103,11 @@ def _read_list(name: str, storage_options: StorageOptions) -> ListFile:
         if name.endswith(".jsonl"):
             names = [_json_string(line) for line in names]
     except OSError as error:
-        raise UsageError(f"--input @{name}: cannot read the list: {error}") from None
+        raise UsageError(f"@{name}: cannot read the list: {error}") from None
     except ValueError as error:
-        raise UsageError(f"--input @{name}: needs UTF-8, or JSON strings in a .jsonl: {error}") from None
+        raise UsageError(f"@{name}: needs UTF-8, or JSON strings in a .jsonl: {error}") from None
     if not names:
-        raise UsageError(f"--input @{name}: the list is empty")
+        raise UsageError(f"@{name}: the list is empty")
     uris = tuple(sorted({absolute(each, storage_options) for each in names}))
     return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris, storage_options)
 
@@ -125,7 +126,7 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
         UsageError: a pattern that cannot be read.
     """
     if not text.strip():
-        raise UsageError("--input: an empty pattern names nothing")
+        raise UsageError("needs a pattern, got an empty one")
     uri = absolute(text, storage_options)
     fs, path = filesystem(uri, storage_options)
     if not _MAGIC.search(path) or fs.exists(path):  # a name may hold a bracket
@@ -138,7 +139,7 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     try:
         translated = re.compile(glob_translate(path))
     except ValueError as error:
-        raise UsageError(f"--input {text}: {error}") from None
+        raise UsageError(f"{text}: {error}") from None
     rest = path.removeprefix(fixed).lstrip("/")
     deep = "/" in rest or "**" in rest
     hidden = any(part.startswith(".") for part in rest.split("/"))
@@ -209,7 +210,7 @@ def _common_folder(folders: Sequence[str]) -> str:
     protocols = {uri.partition("://")[0] if "://" in uri else "" for uri in folders}
     if len(protocols) > 1:
         several = ", ".join(sorted(set(folders))[:3])
-        raise UsageError(f"--input names several stores ({several}): give --root")
+        raise UsageError(f"the inputs lie in several stores ({several}): give --root")
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
     return prefix + posixpath.commonpath([uri.removeprefix(prefix) or "/" for uri in folders])
@@ -226,4 +227,4 @@ def clip_id_of(uri: str, root: str) -> str:
         raise UsageError(
             f"{uri} is not below the table's root {root}; name files below it, or use another table"
         )
-    return uri.removeprefix(base)
+    return as_text(uri.removeprefix(base))

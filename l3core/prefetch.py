@@ -14,7 +14,7 @@ class _End:
 
 
 def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items in the same order, made by a thread that is at most `depth` of them ahead.
+    """The same items in the same order, made by a thread that is at most `depth` finished ones ahead.
 
     An error of the iterable is raised here, after the items before it. When the caller stops early,
     the thread ends after the item that it is at.

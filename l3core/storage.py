@@ -15,9 +15,12 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from l3core.errors import AudioError
+from l3core.errors import AudioError, UsageError
 
 StorageOptions = dict[str, Any] | None
+
+
+_PRIVATE_USE = {0xDC00 + byte: 0xE000 + byte for byte in range(0x80, 0x100)}
 
 
 class StoredObject(NamedTuple):
@@ -40,13 +43,25 @@ def filesystem(
     """The file system of a URI, and the path that it knows the object by."""
     if "://" not in uri:  # a plain path; fsspec would take "::" in a name for a chain of file systems
         return LocalFileSystem(), os.path.abspath(uri)
-    return fsspec.core.url_to_fs(uri, **(storage_options or {}))
+    try:
+        return fsspec.core.url_to_fs(uri, **(storage_options or {}))
+    except (ValueError, ImportError) as error:  # a store that nobody knows, or whose client is missing
+        raise UsageError(f"{uri}: {error}") from None
 
 
 def absolute(uri: str, storage_options: StorageOptions = None) -> str:
     """A URI that means the same from anywhere; local paths stay plain paths."""
     fs, path = filesystem(uri, storage_options)
     return os.path.abspath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+
+
+def as_text(name: str) -> str:
+    """A name that every file format can hold.
+
+    Bytes of a file name that are no UTF-8 (Python's surrogates U+DC80 to U+DCFF) become characters of
+    the private use area, U+E080 to U+E0FF: still distinct, and in the same order.
+    """
+    return name.translate(_PRIVATE_USE)
 
 
 def join(base: str, *parts: str) -> str:
@@ -198,8 +213,11 @@ def move(source: str, target: str, storage_options: StorageOptions = None) -> No
 def remove(uri: str, *, recursive: bool = False, storage_options: StorageOptions = None) -> None:
     """Remove an object, or all below a folder; one that is not there is fine."""
     fs, path = filesystem(uri, storage_options)
-    if fs.exists(path):
-        fs.rm(path, recursive=recursive)
+    while fs.exists(path):
+        try:
+            fs.rm(path, recursive=recursive)
+        except FileNotFoundError:  # somebody else removes the same, or part of it
+            continue
 
 
 def exists(uri: str, storage_options: StorageOptions = None) -> bool:

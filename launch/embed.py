@@ -1,6 +1,5 @@
 """`l3flow embed`: its options, checked before anything runs."""
 
-import argparse
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
@@ -51,11 +50,16 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
     if strangers := parser.strangers(argv):
+        # before parsing, or a misspelt --input would be told as a missing one
         with quiet_libraries():
-            _check_beam_options(strangers, parser)
+            if unknown := _beam_parser(parser).strangers(strangers):
+                parser.refuse(unknown, _beam_parser(parser).flags())
     args, beam_options = parser.parse_known_args(argv)
-    if beam_options and not beam_options[0].startswith("-"):
-        parser.refuse(beam_options)
+    if beam_options:
+        with quiet_libraries():
+            _, left = _beam_parser(parser).parse_known_args(beam_options)
+        if left:
+            parser.refuse(left)
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     spec = spec_of(args)
@@ -66,13 +70,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     return 3 if args.strict and not all_embedded(record) else 0
 
 
-def _check_beam_options(strangers: Sequence[str], parser: Parser) -> None:
-    """Refuse flags that are neither ours nor Beam's, with the nearest of both."""
+def _beam_parser(parser: Parser) -> Parser:
+    """Beam's own options, with our errors."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    beam = Parser(prog=parser.prog, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
-    flags = {flag for action in beam._actions for flag in action.option_strings}
-    if unknown := [flag for flag in strangers if flag not in flags]:
-        parser.refuse(unknown, flags)
+    return beam

@@ -21,6 +21,7 @@ from l3core.table.plan import Plan, make_plan
 from l3core.table.progress import RunProgress
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
+from launch.options import naming
 from launch.screen import showing_progress
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_summary
@@ -33,14 +34,19 @@ def embed_table(
     beam_options: Sequence[str],
 ) -> dict[str, Any]:
     """Plan, embed, commit and say what became of the input; returns the run record."""
-    inputs = [parse_input(text) for text in args.input]
+    with naming("--input"):
+        inputs = [parse_input(text) for text in args.input]
     weights = load_weights(spec)
-    paths = TablePaths(storage.absolute(args.output).rstrip("/"))
+    with naming("--output"):
+        paths = TablePaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; a table needs a folder")
     fingerprint = spec.fingerprint(weights.digest)
     run_id = _run_id()
-    acquire(paths, fingerprint, run_id)
+    try:
+        acquire(paths, fingerprint, run_id)
+    except OSError as error:
+        raise UsageError(f"--output {args.output}: cannot write a table there: {error}") from None
     try:
         state = repair(paths)
         root = _root(args, state, inputs)
@@ -94,7 +100,8 @@ def _run_id() -> str:
 
 
 def _root(args: argparse.Namespace, state: TableState, inputs: Sequence[Pattern | ListFile]) -> str:
-    given = storage.absolute(args.root).rstrip("/") if args.root else None
+    with naming("--root"):
+        given = storage.absolute(args.root).rstrip("/") if args.root else None
     if state.root is None:
         return given or common_root(inputs)
     if given is not None and given != state.root:

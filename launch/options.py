@@ -2,7 +2,8 @@
 
 import argparse
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from l3core.engines import ENGINES
@@ -91,6 +92,15 @@ def key_value(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"needs KEY=VALUE, got {text!r}")
     return key, value
+
+
+@contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """Let errors of the block begin with the flag that they are about."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{flag} {error}") from None
 
 
 def add_spec_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,11 @@ import io
 import os
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import soundfile
+from fsspec.implementations.memory import MemoryFileSystem
 
 from l3core import storage
 from l3core.audio import Recording
@@ -17,10 +19,9 @@ from l3core.listing import common_root, list_inputs, parse_pattern
 from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run
 from l3core.table.layout import TablePaths
-from l3core.table.ledger import read_ledger
 from l3core.table.plan import make_plan
 from l3core.table.shard import embed_shard
-from l3core.table.state import load_state, repair
+from l3core.table.state import repair
 
 SPEC = EmbeddingSpec(model="fake", engine="fake", weights="random:0")
 FLAGS = ("--model", "fake", "--engine", "fake", "--weights", "random:0")
@@ -39,9 +40,9 @@ def write_audio(path, seconds=1.0, *, rate=8_000, channels=1, seed=0):
     return path
 
 
-def write_files(folder, count, seconds=1.0):
-    """`count` recordings 000.wav, 001.wav, ... of different noise."""
-    for number in range(count):
+def write_files(folder, count, seconds=1.0, first=0):
+    """`count` recordings 000.wav, 001.wav, ... of different noise, five windows each."""
+    for number in range(first, first + count):
         write_audio(folder / f"{number:03d}.wav", seconds, seed=number)
     return folder
 
@@ -178,11 +179,32 @@ class PlainRun:
         return self.make_plan().embed().commit()
 
 
-def known_rows(paths, fingerprint):
-    """The ledger as the table's own reader gives it, by clip id."""
-    return {row.clip_id: row for row in read_ledger(paths, load_state(paths).ledger(fingerprint))}
-
-
 def staged_runs(table):
     """Runs that have a staging folder."""
     return storage.names_below(f"{table}/_l3flow/staging", suffix="")
+
+
+class Guarded(MemoryFileSystem):
+    """A store that lists everything; objects whose name says so cannot be opened."""
+
+    protocol = "guarded"
+    store = {}  # noqa: RUF012  (fsspec's way)
+    pseudo_dirs = [""]  # noqa: RUF012
+
+    @staticmethod
+    def register():
+        fsspec.register_implementation("guarded", Guarded, clobber=True)
+
+    def info(self, path, **kwargs):
+        return super().info(path, **kwargs) | {"etag": "1"}
+
+    def ls(self, path, detail=True, **kwargs):
+        found = super().ls(path, detail=detail, **kwargs)
+        return [info | {"etag": "1"} for info in found] if detail else found
+
+    def _open(self, path, mode="rb", **kwargs):
+        if mode == "rb" and "secret" in path:
+            raise PermissionError(path)
+        if mode == "rb" and "broken" in path:
+            raise OSError("the wire is cut")
+        return super()._open(path, mode, **kwargs)

@@ -44,9 +44,7 @@ class FakeModel(EmbeddingModel):
     def build_frontend(self, spec: EmbeddingSpec) -> Any:
         raise AssertionError("the fake engine needs no Keras graph")
 
-    def build_network(
-        self, spec: EmbeddingSpec, tensors: Sequence[np.ndarray], *, folded: bool
-    ) -> Any:
+    def build_network(self, spec: EmbeddingSpec, tensors: Sequence[np.ndarray], *, folded: bool) -> Any:
         raise AssertionError("the fake engine needs no Keras graph")
 
 

@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.table.layout import TRANSIENT, TablePaths
 
-Key = tuple[str, int, str, int]
+Key = tuple[str, int, str, int, int | None]
 
 
 class AdoptedShard(NamedTuple):
@@ -41,10 +41,10 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
     for dead in dead_runs(paths, run_id, fingerprint):
         folder = storage.join(paths.staging(dead), "done")
         for name in storage.names_below(folder, suffix=".json"):
+            finished = name.removesuffix(".json")
             manifest = json.loads(storage.read_bytes(storage.join(folder, name)))
-            if not any(row["status"] in TRANSIENT for row in manifest["clips"]):
-                keys = [tuple(key) for key in manifest["pieces"]]
-                shards[dead, name.removesuffix(".json")] = keys
+            if _usable(manifest, storage.join(folder, f"{finished}.parquet")):
+                shards[dead, finished] = [tuple(key) for key in manifest["pieces"]]
     owners: dict[Key, tuple[str, str]] = {}
     for shard, keys in shards.items():
         for key in keys:
@@ -63,13 +63,29 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
     return Adopted(adopted, frozenset(key for shard in complete for key in shards[shard]))
 
 
+def _usable(manifest: dict[str, Any], file: str) -> bool:
+    """Whether a shard needs no second try and has its file, which a later run may have taken."""
+    if any(row["status"] in TRANSIENT for row in manifest["clips"]):
+        return False
+    return manifest["file"] is None or storage.exists(file)
+
+
+def claim_staging(paths: TablePaths, run_id: str, fingerprint: str) -> None:
+    """Say whose a run's staging folder is, before anything else is put there."""
+    owner = {"fingerprint": fingerprint}
+    storage.write_bytes(_owner(paths, run_id), json.dumps(owner).encode())
+
+
 def dead_runs(paths: TablePaths, run_id: str, fingerprint: str) -> list[str]:
     """Other runs of this spec that left a staging folder."""
     found = []
     for name in storage.names_below(paths.all_staging, suffix=""):
-        plan = storage.join(paths.staging(name), "plan.json")
-        if name == run_id or not storage.exists(plan):
+        if name == run_id or not storage.exists(_owner(paths, name)):
             continue
-        if json.loads(storage.read_bytes(plan))["fingerprint"] == fingerprint:
+        if json.loads(storage.read_bytes(_owner(paths, name)))["fingerprint"] == fingerprint:
             found.append(name)
     return found
+
+
+def _owner(paths: TablePaths, run_id: str) -> str:
+    return storage.join(paths.staging(run_id), "owner.json")

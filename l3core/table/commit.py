@@ -30,7 +30,7 @@ from l3core.table.layout import (
 from l3core.table.ledger import read_ledger, write_ledger
 from l3core.table.lock import release
 from l3core.table.plan import Plan, ShardPlan, load_plan
-from l3core.table.state import TableState, load_state, publish, read_json, to_json
+from l3core.table.state import TableState, load_state, publish, read_json, repair, to_json
 from l3core.table.windows_file import copy_without, file_facts
 
 
@@ -53,21 +53,30 @@ def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[
         return read_json(record_uri)
     plan = load_plan(paths, run_id)
     state = load_state(paths)
-    if state.pending is not None and state.pending["record"]["run_id"] == run_id:
-        return _finish(paths, plan, state.pending)
-    if state.commits != plan.base:
+    if state.pending is not None:
+        if state.pending["record"]["run_id"] == run_id:
+            return _finish(paths, plan, state.pending)
+        state = repair(paths)
+    _check_base(paths, plan, state)
+    build = _Build(paths, plan, state)
+    build.collect()
+    while True:
+        commit = build.commit(state.commits + 1, info)
+        entry = storage.join(paths.journal, f"{state.commits + 1:08d}.json")
+        if storage.create(entry, to_json(commit)) or read_json(entry)["writer"] == commit["writer"]:
+            return _finish(paths, plan, commit)
+        state = repair(paths)  # another run was first: fine if it was about another partition
+        _check_base(paths, plan, state)
+
+
+def _check_base(paths: TablePaths, plan: Plan, state: TableState) -> None:
+    """Refuse to commit on top of a change of the same partition, or of the root."""
+    moved = state.commits > 0 and state.root != plan.root
+    if state.touched.get(plan.fingerprint, 0) > plan.base or moved:
         raise RunError(
             "another run changed the table since this one was planned; run it again "
             "(the shards that are finished will be taken over)"
         )
-    build = _Build(paths, plan, state)
-    build.collect()
-    commit = build.commit(info)
-    number = f"{plan.base + 1:08d}.json"
-    entry = storage.join(paths.journal, number)
-    if not storage.create(entry, to_json(commit)) and read_json(entry)["writer"] != commit["writer"]:
-        raise RunError(f"another run committed as number {plan.base + 1} first; run it again")
-    return _finish(paths, plan, commit)
 
 
 def _finish(paths: TablePaths, plan: Plan, commit: dict[str, Any]) -> dict[str, Any]:
@@ -194,14 +203,14 @@ class _Build:
         self.staged[final] = staged
         self.added.append(file_facts(self.paths.at(staged), final, rows))
 
-    def commit(self, info: dict[str, Any]) -> dict[str, Any]:
-        """The journal entry."""
+    def commit(self, number: int, info: dict[str, Any]) -> dict[str, Any]:
+        """The journal entry with this number."""
         plan = self.plan
         now = datetime.now(timezone.utc)
         wall_s = (now - datetime.fromisoformat(plan.started_at)).total_seconds()
         record = {
             "layout": LAYOUT_VERSION,
-            "commit": plan.base + 1,
+            "commit": number,
             "run_id": plan.run_id,
             "fingerprint": plan.fingerprint,
             "root": plan.root,

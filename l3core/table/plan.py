@@ -20,7 +20,7 @@ from l3core.listing import clip_id_of
 from l3core.resampling import Resampling
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
-from l3core.table.adopt import Adopted, adopt
+from l3core.table.adopt import Adopted, Key, adopt, claim_staging
 from l3core.table.layout import TRANSIENT, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.state import TableState, write_json
@@ -54,9 +54,9 @@ class Piece(NamedTuple):
     estimate: int
 
     @property
-    def key(self) -> tuple[str, int, str, int]:
+    def key(self) -> Key:
         """What makes two pieces the same work."""
-        return self.clip_id, self.size_bytes, self.version, self.first_window
+        return self.clip_id, self.size_bytes, self.version, self.first_window, self.last_window
 
     @property
     def listed(self) -> StoredObject:
@@ -152,6 +152,7 @@ def make_plan(
         UsageError: an object that is not below `root`.
     """
     fingerprint = spec.fingerprint(weights_digest)
+    claim_staging(paths, run_id, fingerprint)
     counts: Counter[str] = Counter()
     todo = _todo(paths, state, listing, fingerprint, root, full, counts)
     # the to-do list goes through a file, because it is read twice and may not fit in memory
@@ -216,7 +217,9 @@ def _verdict(known: LedgerRow | None, listed: StoredObject) -> str:
         return "new"
     if (known.size_bytes, known.version) != (listed.size_bytes, listed.version):
         return "changed"
-    return "retried" if known.status in TRANSIENT else "unchanged"
+    # a good row with an error is one whose last try failed for a reason that passes
+    failed = known.status in TRANSIENT or (known.status == "ok" and known.error is not None)
+    return "retried" if failed else "unchanged"
 
 
 def shard_windows(spec: EmbeddingSpec) -> int:

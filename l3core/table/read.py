@@ -36,6 +36,23 @@ def read_windows(
     """
     paths = TablePaths(storage.absolute(table).rstrip("/"))
     state = existing_state(paths)
+    while True:
+        try:
+            return _read_state(paths, state, spec, columns, clips)
+        except FileNotFoundError:
+            # a commit that came meanwhile has moved or removed the file: look again, unless none came
+            before, state = state, existing_state(paths)
+            if state == before:
+                raise
+
+
+def _read_state(
+    paths: TablePaths,
+    state: TableState,
+    spec: str | None,
+    columns: Sequence[str] | None,
+    clips: Sequence[str] | None,
+) -> tuple[pa.Table, np.ndarray]:
     fingerprint = choose_spec(paths, state, spec)
     wanted = list(METADATA if columns is None else columns)
     read = list(dict.fromkeys([*wanted, "clip_id", "window", "embedding"]))

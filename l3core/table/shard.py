@@ -40,7 +40,7 @@ class Outcome:
         info = self.info
         return LedgerRow(
             clip_id=self.piece.clip_id,
-            uri=self.piece.uri,
+            uri=storage.as_text(self.piece.uri),
             size_bytes=self.piece.size_bytes,
             version=self.piece.version,
             status=self.error.status if self.error else "ok",

@@ -21,12 +21,14 @@ class TableState(NamedTuple):
         root: the folder that clip ids are paths below; None before the first commit.
         files: path below the table -> {"path", "sha256", "bytes", "rows"}.
         pending: the last commit if it was never published.
+        touched: partition -> number of the last commit that changed it.
     """
 
     commits: int
     root: str | None
     files: dict[str, dict[str, Any]]
     pending: dict[str, Any] | None
+    touched: dict[str, int]
 
     def windows(self, fingerprint: str) -> list[str]:
         """A partition's windows files, sorted."""
@@ -71,7 +73,8 @@ def load_state(paths: TablePaths) -> TableState:
     files: dict[str, dict[str, Any]] = {}
     root = None
     pending = None
-    for name in journal:
+    touched: dict[str, int] = {}
+    for number, name in enumerate(journal, 1):
         commit = read_json(storage.join(paths.journal, name))
         record = commit["record"]
         if record["layout"] != LAYOUT_VERSION:
@@ -83,8 +86,9 @@ def load_state(paths: TablePaths) -> TableState:
             files.pop(path, None)
         for file in record["files_added"]:
             files[file["path"]] = file
+        touched[record["fingerprint"]] = number
         pending = None if f"{record['run_id']}.json" in published else commit
-    return TableState(len(journal), root, files, pending)
+    return TableState(len(journal), root, files, pending, touched)
 
 
 def existing_state(paths: TablePaths) -> TableState:
@@ -108,7 +112,9 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None) -> str:
     found = [name for name in state.fingerprints if name.startswith(spec or "")]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(state.fingerprints) or "none"
+    if not state.fingerprints:
+        raise TableError(f"{paths.root} is an empty table: no file was embedded yet")
+    listed = ", ".join(state.fingerprints)
     if spec is None:
         raise TableError(f"{paths.root} holds several specs, choose one with --spec: {listed}")
     many = "is the beginning of several" if found else "is none"

@@ -17,7 +17,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(encod
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    clips = [str(REPO / "examples/data/audio" / name) for name in ("1-100032-A-0.ogg", "1-17367-A-10.ogg")]
+    clips = [
+        str(REPO / "examples/data/audio" / name) for name in ("1-100032-A-0.ogg", "1-17367-A-10.ogg")
+    ]
     command = ["embed", "--input", *clips, "--output", str(folder / "table")]
     assert main([*command, "--model", "edgel3-sea-64", "--hop", "0.5", "--quiet"]) == 0
     return folder

@@ -150,8 +150,17 @@ def test_reading_behind_the_end():
 
 @pytest.mark.parametrize(
     ("format_", "subtype"),
-    [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "ULAW"), ("WAVEX", "FLOAT"), ("AIFF", "PCM_16")]
-    + [("AU", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("MP3", "MPEG_LAYER_III")],
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_24"),
+        ("WAV", "ULAW"),
+        ("WAVEX", "FLOAT"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("RF64", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
 )
 def test_a_file_cut_in_the_middle_is_told_from_its_header(format_, subtype):
     content = encoded(sound(40_000), format_, subtype, rate=44_100)

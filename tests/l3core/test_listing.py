@@ -139,7 +139,7 @@ def test_it_streams(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "empty"), ("  ", "empty"), ("/x/a**b/*.wav", r"--input /x/a\*\*b")]
+    ("text", "message"), [("", "empty"), ("  ", "empty"), ("/x/a**b/*.wav", r"/x/a\*\*b/\*.wav: ")]
 )
 def test_patterns_that_cannot_be_read(text, message):
     with pytest.raises(UsageError, match=message):

@@ -6,25 +6,11 @@ import threading
 import time
 import uuid
 
-import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from l3core import storage
 from l3core.errors import AudioError
-
-
-class Forbidding(MemoryFileSystem):
-    """A store that shows everything and lets nothing be read; other names break in other ways."""
-
-    protocol = "forbidding"
-    store = {}  # noqa: RUF012  (fsspec's way)
-    pseudo_dirs = [""]  # noqa: RUF012
-
-    def _open(self, path, mode="rb", **kwargs):
-        if mode == "rb":
-            raise OSError("the wire is cut") if "broken" in path else PermissionError(path)
-        return super()._open(path, mode, **kwargs)
+from tests.corpus import Guarded
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -68,11 +54,16 @@ def test_names_below(folder):
 def test_a_write_that_fails_leaves_what_was(tmp_path):
     uri = str(tmp_path / "a.bin")
     storage.write_bytes(uri, b"old")
-    with pytest.raises(ZeroDivisionError), storage.writing(uri) as file:
-        file.write(b"half")
-        file.flush()
-        assert storage.read_bytes(uri) == b"old"
-        raise ZeroDivisionError
+
+    def write_half():
+        with storage.writing(uri) as file:
+            file.write(b"half")
+            file.flush()
+            assert storage.read_bytes(uri) == b"old"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert storage.read_bytes(uri) == b"old"
     assert names(str(tmp_path)) == ["a.bin"]
 
@@ -232,9 +223,9 @@ def test_decoding_trouble_of_a_file_that_did_not_change_stays(tmp_path):
 
 
 def test_no_permission_and_a_broken_store():
-    fsspec.register_implementation("forbidding", Forbidding, clobber=True)
-    for name, status in [("a.wav", "forbidden"), ("broken.wav", "storage-error")]:
-        uri = f"forbidding://x/{name}"
+    Guarded.register()
+    for name, status in [("secret.wav", "forbidden"), ("broken.wav", "storage-error")]:
+        uri = f"guarded://x/{name}"
         storage.write_bytes(uri, b"samples")
         failing(status, uri)
 

@@ -1,0 +1,172 @@
+"""Adoption: finished shards of dead runs are used where all of their work is still wanted."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from l3core.spec import EmbeddingSpec
+from l3core.table import plan as planning
+from l3core.table.adopt import dead_runs
+from tests.corpus import (
+    SPEC,
+    PlainRun,
+    expected_rows,
+    ledger,
+    replace_file,
+    staged_runs,
+    table_rows,
+    write_audio,
+    write_files,
+)
+
+OTHER = EmbeddingSpec(model="fake", engine="fake", weights="random:0", hop_s=0.5)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_files(tmp_path / "corpus", 6)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return tmp_path / "table"
+
+
+def run_ids(table):
+    return {clip_id: row["run_id"] for clip_id, row in ledger(table).items()}
+
+
+def test_finished_shards_are_taken_over(corpus, table):
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=4)
+    run = PlainRun(corpus, table, "run-2").make_plan()
+    # six shards of one file each; longest first, all are as long, so the first four are done
+    assert [shard.adopted for shard in run.plan.shards] == [True] * 4 + [False] * 2
+    assert [shard.first_clip for shard in run.plan.shards] == [f"{n:03d}.wav" for n in range(6)]
+    assert [shard.estimate for shard in run.plan.shards if shard.adopted] == [0] * 4
+    run.embed().commit()
+    assert table_rows(table) == expected_rows(corpus)
+    assert list(run_ids(table).values()) == ["run-1"] * 4 + ["run-2"] * 2
+    assert staged_runs(table) == []
+
+
+def test_parquet_files_are_moved_as_they_are(corpus, table):
+    PlainRun(corpus, table, "run-1").make_plan().embed()
+    (first, *_) = sorted((table / "_l3flow/staging/run-1/done").glob("*.parquet"))
+    inode = first.stat().st_ino
+    PlainRun(corpus, table, "run-2").make_plan().commit()  # nothing is left to embed
+    (fingerprint,) = os.listdir(table / "windows")
+    assert (table / f"windows/{fingerprint}/run-1-{first.name}").stat().st_ino == inode
+
+
+def test_a_run_that_adopted_may_die_too(corpus, table):
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=2)
+    PlainRun(corpus, table, "run-2").make_plan().embed(shards=2)
+    PlainRun(corpus, table, "run-3").all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert list(run_ids(table).values()) == ["run-1"] * 2 + ["run-2"] * 2 + ["run-3"] * 2
+
+
+def test_a_run_that_dies_while_it_plans_loses_nothing(corpus, table):
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=4)
+    (table / "_l3flow/staging/run-2").mkdir()
+    (table / "_l3flow/staging/run-2/shards").touch()  # no folder: writing the shards fails
+    with pytest.raises(OSError, match="shards"):
+        PlainRun(corpus, table, "run-2").make_plan()
+    PlainRun(corpus, table, "run-3").all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert list(run_ids(table).values()) == ["run-1"] * 4 + ["run-3"] * 2
+    assert staged_runs(table) == []
+
+
+def test_changed_files_are_computed_again(corpus, table):
+    PlainRun(corpus, table, "run-1").make_plan().embed()
+    replace_file(corpus / "001.wav", 2.0, seed=50)
+    (corpus / "002.wav").unlink()
+    write_audio(corpus / "new.wav", seed=51)
+    PlainRun(corpus, table, "run-2").all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert {clip_id for clip_id, run_id in run_ids(table).items() if run_id == "run-2"} == {
+        "001.wav",
+        "new.wav",
+    }
+
+
+def test_a_shard_of_which_only_a_part_is_wanted_is_not_adopted(corpus, table, monkeypatch):
+    monkeypatch.setattr(planning, "SHARDS_WANTED", 2)  # three files each
+    PlainRun(corpus, table, "run-1").make_plan().embed()
+    replace_file(corpus / "001.wav", 2.0, seed=50)
+    PlainRun(corpus, table, "run-2").all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert list(run_ids(table).values()) == ["run-2"] * 3 + ["run-1"] * 3
+
+
+def test_two_dead_runs_with_the_same_work_give_it_once(corpus, table, tmp_path):
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=3)
+    (table / "_l3flow/staging/run-1").rename(tmp_path / "aside")
+    PlainRun(corpus, table, "run-2").make_plan().embed(shards=5)
+    (tmp_path / "aside").rename(table / "_l3flow/staging/run-1")
+    PlainRun(corpus, table, "run-3").all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert list(run_ids(table).values()) == ["run-1"] * 3 + ["run-2"] * 2 + ["run-3"]
+    assert staged_runs(table) == []
+
+
+def test_shards_of_another_spec_are_left_alone(corpus, table):
+    PlainRun(corpus, table, "run-1", spec=OTHER).make_plan().embed()
+    run = PlainRun(corpus, table, "run-2").all()
+    assert set(run_ids(table).values()) == {"run-2"}
+    assert staged_runs(table) == ["run-1"]  # its owner may be alive, or adopt it
+    assert dead_runs(run.paths, "run-2", SPEC.fingerprint(run.embedder.weights.digest)) == []
+    PlainRun(corpus, table, "run-3", spec=OTHER).all()
+    assert staged_runs(table) == []
+    other = run.paths.at("clips/spec=" + OTHER.fingerprint(run.embedder.weights.digest))
+    assert os.listdir(other) == ["run-3.parquet"]
+
+
+def test_transient_trouble_is_tried_again(corpus, table):
+    run = PlainRun(corpus, table, "run-1").make_plan()
+    away = (corpus / "003.wav").rename(corpus / "003.away")
+    run.embed()
+    statuses = [
+        clip["status"]
+        for path in (table / "_l3flow/staging/run-1/done").glob("*.json")
+        for clip in json.loads(path.read_text())["clips"]
+    ]
+    assert sorted(statuses) == ["ok"] * 5 + ["vanished"]
+    away.rename(corpus / "003.wav")
+    PlainRun(corpus, table, "run-2").all()
+    (corpus / "003.away").unlink(missing_ok=True)
+    assert table_rows(table) == expected_rows(corpus)
+    assert [c for c, run_id in run_ids(table).items() if run_id == "run-2"] == ["003.wav"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 1_000), (1_000, 4), (4, 8)])
+def test_a_recording_that_is_cut_otherwise_now(tmp_path, table, monkeypatch, before, after):
+    """Shards were of `before` windows and are of `after`: a piece may begin as another one did."""
+    corpus = tmp_path / "long"
+    write_audio(corpus / "long.wav", 8.0)  # 33 windows
+    monkeypatch.setattr(planning, "PROBE_BYTES", 0)
+    monkeypatch.setattr(planning, "SHARD_BYTES", 4 * 8 * before)
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=3)
+    monkeypatch.setattr(planning, "SHARD_BYTES", 4 * 8 * after)
+    PlainRun(corpus, table, "run-2").all()
+    assert table_rows(table) == expected_rows(corpus)
+    row = ledger(table)["long.wav"]
+    assert row["windows_expected"] == row["windows_written"] == 33
+
+
+def test_a_run_that_was_committed_is_no_source(corpus, table, tmp_path):
+    """Killed after publishing and before it cleared up: its manifests are there, its files are not."""
+    run = PlainRun(corpus, table, "run-1").make_plan().embed()
+    staging = table / "_l3flow/staging/run-1"
+    kept = tmp_path / "kept"
+    shutil.copytree(staging, kept)
+    run.commit()
+    kept.rename(staging)
+    for parquet in (staging / "done").glob("*.parquet"):
+        parquet.unlink()
+    PlainRun(corpus, table, "run-2", full=True).all()
+    assert table_rows(table) == expected_rows(corpus)
+    assert staged_runs(table) == []

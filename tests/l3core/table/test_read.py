@@ -1,0 +1,117 @@
+"""`read_windows`: rows in order, parts of them, and a whole commit while another is published."""
+
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from l3core.errors import TableError
+from l3core.spec import EmbeddingSpec
+from l3core.table.read import METADATA, read_windows
+from tests.corpus import PlainRun, expected_rows, replace_file, write_files
+
+OTHER = EmbeddingSpec(model="fake", engine="fake", weights="random:0", hop_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("read")
+    corpus, table = write_files(folder / "corpus", 3), folder / "table"
+    return corpus, table, PlainRun(corpus, table, "run-1").all().plan.fingerprint
+
+
+def rows_of(metadata, vectors):
+    return [(*row.values(), vector.tobytes()) for row, vector in zip(metadata.to_pylist(), vectors)]
+
+
+def test_all_windows_in_order(made):
+    corpus, table, _ = made
+    metadata, vectors = read_windows(str(table))
+    assert metadata.column_names == list(METADATA)
+    assert metadata.schema.types == [pa.string(), pa.int32(), pa.float64(), pa.bool_()]
+    assert (vectors.dtype, vectors.shape) == (np.float32, (15, 8))
+    assert rows_of(metadata, vectors) == expected_rows(corpus)
+
+
+def test_some_columns(made):
+    corpus, table, _ = made
+    metadata, vectors = read_windows(str(table), columns=["start_s"])
+    assert metadata.column_names == ["start_s"]
+    expected = expected_rows(corpus)
+    assert metadata["start_s"].to_pylist() == [row[2] for row in expected]
+    assert [vector.tobytes() for vector in vectors] == [row[4] for row in expected]
+
+
+def test_some_clips(made):
+    corpus, table, _ = made
+    found = read_windows(str(table), clips=["002.wav", "000.wav", "none.wav"])
+    assert rows_of(*found) == [row for row in expected_rows(corpus) if row[0] != "001.wav"]
+    metadata, vectors = read_windows(str(table), clips=["none.wav"])
+    assert (metadata.num_rows, vectors.shape) == (0, (0, 8))
+
+
+def test_relative_paths_and_trailing_slashes(made, monkeypatch):
+    corpus, table, _ = made
+    monkeypatch.chdir(table.parent)
+    assert rows_of(*read_windows("table/")) == expected_rows(corpus)
+
+
+def test_one_spec_at_a_time(tmp_path):
+    corpus, table = write_files(tmp_path / "corpus", 2), tmp_path / "table"
+    first = PlainRun(corpus, table, "run-1").all().plan.fingerprint
+    second = PlainRun(corpus, table, "run-2", spec=OTHER).all().plan.fingerprint
+    with pytest.raises(TableError, match="several specs"):
+        read_windows(str(table))
+    assert rows_of(*read_windows(str(table), spec=first)) == expected_rows(corpus)
+    assert rows_of(*read_windows(str(table), spec=second[:6])) == expected_rows(corpus, OTHER)
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(TableError, match="no table at"):
+        read_windows(str(tmp_path))
+
+
+def test_an_unknown_column(made):
+    with pytest.raises((KeyError, ValueError), match="loudness"):
+        read_windows(str(made[1]), columns=["loudness"])
+
+
+def test_a_table_whose_files_gave_no_windows(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/bad.wav").touch()
+    PlainRun(tmp_path / "corpus", tmp_path / "table", "run-1").all()
+    metadata, vectors = read_windows(str(tmp_path / "table"))
+    assert metadata.column_names == list(METADATA)
+    assert (metadata.num_rows, len(vectors)) == (0, 0)
+
+
+def test_readers_see_whole_commits_while_others_are_made(tmp_path):
+    """Never a mix, never a failure: each read is the corpus as it was at one of the commits."""
+    corpus, table = write_files(tmp_path / "corpus", 8), tmp_path / "table"
+    PlainRun(corpus, table, "run-00").all()
+    commits = [expected_rows(corpus)]
+    seen, errors = [], []
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                seen.append(rows_of(*read_windows(str(table))))
+            except OSError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 13):
+        for name in ("001.wav", "005.wav"):
+            replace_file(corpus / name, 1.0, seed=100 + number)
+        PlainRun(corpus, table, f"run-{number:02d}").all()
+        commits.append(expected_rows(corpus))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert all(rows in commits for rows in seen)
+    assert len(seen) > 5

@@ -1,0 +1,153 @@
+"""Windows files: row groups, encodings, copies without some clips, all or nothing."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from l3core.table import windows_file
+from l3core.table.layout import windows_schema
+from l3core.table.windows_file import copy_without, file_facts, writing_windows
+
+SIZE = 4
+
+
+def vectors_of(clip, count):
+    return np.random.default_rng(clip).normal(size=(count, SIZE)).astype(np.float32)
+
+
+def write(uri, clips, *, parts=1):
+    """A file of clips c0, c1, ... with those numbers of windows, each appended in parts."""
+    with writing_windows(str(uri), SIZE) as writer:
+        for clip, count in enumerate(clips):
+            vectors = vectors_of(clip, count)
+            for part in np.array_split(np.arange(count), parts):
+                first = int(part[0])
+                writer.append(
+                    f"c{clip}",
+                    first_window=first,
+                    start_s=part * 0.5 - 0.25,
+                    silent=part % 2 == 1,
+                    vectors=vectors[part],
+                )
+        assert writer.rows == sum(clips)
+    return str(uri)
+
+
+def rows(uri):
+    table = pq.ParquetFile(uri).read()
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+def expected(clips, leave_out=()):
+    return [
+        (
+            f"c{clip}",
+            window,
+            window * 0.5 - 0.25,
+            window % 2 == 1,
+            vectors_of(clip, count)[window].tolist(),
+        )
+        for clip, count in enumerate(clips)
+        if f"c{clip}" not in leave_out
+        for window in range(count)
+    ]
+
+
+@pytest.fixture
+def groups_of_ten(monkeypatch):
+    monkeypatch.setattr(windows_file, "ROW_GROUP_BYTES", 4 * SIZE * 10)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_rows_are_as_they_were_given(tmp_path, parts):
+    uri = write(tmp_path / "a.parquet", [3, 7], parts=parts)
+    assert pq.ParquetFile(uri).schema_arrow.equals(windows_schema(SIZE))
+    assert rows(uri) == expected([3, 7])
+
+
+def groups(uri):
+    metadata = pq.ParquetFile(uri).metadata
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+@pytest.mark.parametrize(
+    ("clips", "sizes"),
+    [([3], [3]), ([10], [10]), ([3, 4, 3], [10]), ([25], [10, 10, 5]), ([7, 7, 7, 7], [10, 10, 8])],
+)
+def test_row_groups(tmp_path, groups_of_ten, clips, sizes):
+    uri = write(tmp_path / "a.parquet", clips)
+    assert groups(uri) == sizes
+    assert rows(uri) == expected(clips)
+
+
+def test_row_groups_are_about_32_mb():
+    # 32 MiB of 6144 float32: 1365 rows
+    writer = windows_file.WindowsWriter(pa.BufferOutputStream(), windows_schema(6144))
+    assert writer._group_rows == 1365
+    writer.close()
+
+
+def test_encodings(tmp_path):
+    metadata = pq.ParquetFile(write(tmp_path / "a.parquet", [50])).metadata
+    columns = {
+        metadata.row_group(0).column(n).path_in_schema.partition(".")[0]: metadata.row_group(0).column(n)
+        for n in range(5)
+    }
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+    assert [name for name, column in columns.items() if column.has_dictionary_page] == ["clip_id"]
+    assert set(columns["embedding"].encodings) == {"PLAIN", "RLE"}  # RLE: the levels of the list
+    assert all(column.has_offset_index for column in columns.values())
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    def write_half():
+        with writing_windows(str(tmp_path / "a.parquet"), SIZE) as writer:
+            silent, vectors = np.zeros(2, bool), vectors_of(0, 2)
+            writer.append("c0", first_window=0, start_s=np.zeros(2), silent=silent, vectors=vectors)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "leave_out", [["c0"], ["c1"], ["c3"], ["c0", "c2"], ["none"], ["c1", "c2", "c3"]]
+)
+def test_copies_without_clips(tmp_path, groups_of_ten, leave_out):
+    clips = [4, 15, 6, 3]
+    source, target = write(tmp_path / "a.parquet", clips), str(tmp_path / "b.parquet")
+    left = copy_without(source, target, leave_out)
+    assert rows(target) == expected(clips, leave_out)
+    assert left == len(expected(clips, leave_out))
+    assert sum(groups(target)) == left
+    assert all(size == 10 for size in groups(target)[:-1])
+    assert pq.ParquetFile(target).schema_arrow.equals(windows_schema(SIZE))
+    assert rows(source) == expected(clips)
+
+
+def test_a_copy_over_itself(tmp_path, groups_of_ten):
+    uri = write(tmp_path / "a.parquet", [4, 15, 6])
+    assert copy_without(uri, uri, {"c1"}) == 10
+    assert rows(uri) == expected([4, 15, 6], ["c1"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_copy_of_nothing_is_no_file(tmp_path):
+    source, target = write(tmp_path / "a.parquet", [4, 5]), tmp_path / "b.parquet"
+    assert copy_without(source, str(target), {"c0", "c1"}) == 0
+    assert not target.exists()
+
+
+def test_what_a_record_says_of_a_file(tmp_path):
+    uri = write(tmp_path / "a.parquet", [4])
+    content = (tmp_path / "a.parquet").read_bytes()
+    assert file_facts(uri, "windows/spec=s1/a.parquet", 4) == {
+        "path": "windows/spec=s1/a.parquet",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "rows": 4,
+    }
