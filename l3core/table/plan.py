@@ -6,62 +6,24 @@ the run's staging folder. Neither the launcher nor a runner ever holds the corpu
 """
 
 import json
-import posixpath
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from l3core import storage
-from l3core.audio import Recording
-from l3core.errors import AudioError
 from l3core.listing import clip_id_of
-from l3core.resampling import Resampling
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
-from l3core.table.adopt import Adopted, Key, adopt, claim_staging
+from l3core.table.adopt import Adopted, adopt, claim_staging
 from l3core.table.layout import TRANSIENT, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
+from l3core.table.pieces import Piece, cut_pieces, shard_windows
 from l3core.table.state import TableState, write_json
 
-SHARD_BYTES = 256 * 2**20
-SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
 SHARD_CLIPS = 5000
 SHARDS_WANTED = 16  # of a small run, so that a killed one can be adopted in parts
-PROBE_BYTES = 32 * 2**20  # larger objects are opened, to cut long recordings
-# Bytes of a second of audio where an object is not opened: only for cutting even shards.
-BYTES_PER_SECOND = {".flac": 60_000, ".ogg": 16_000, ".oga": 16_000, ".opus": 12_000, ".mp3": 20_000}
-BYTES_PER_SECOND_ELSE = 120_000
-
-
-class Piece(NamedTuple):
-    """Some windows of one recording; what a shard is made of.
-
-    Attributes:
-        clip_id, uri, size_bytes, version: the object as it was listed.
-        first_window: of the recording.
-        last_window: behind the last one; None for all that there are.
-        estimate: about how many windows that is.
-    """
-
-    clip_id: str
-    uri: str
-    size_bytes: int
-    version: str
-    first_window: int
-    last_window: int | None
-    estimate: int
-
-    @property
-    def key(self) -> Key:
-        """What makes two pieces the same work."""
-        return self.clip_id, self.size_bytes, self.version, self.first_window, self.last_window
-
-    @property
-    def listed(self) -> StoredObject:
-        """The object to read."""
-        return StoredObject(self.uri, self.size_bytes, self.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +48,6 @@ class Plan:
         root: clip ids are paths below it.
         shards: sorted by first clip; the adopted ones are done already.
         counts: matched objects by what is known of them: new, changed, retried, unchanged.
-        replaced: ledger rows that will be replaced.
         started_at: ISO time.
     """
 
@@ -154,10 +115,10 @@ def make_plan(
     fingerprint = spec.fingerprint(weights_digest)
     claim_staging(paths, run_id, fingerprint)
     counts: Counter[str] = Counter()
-    todo = _todo(paths, state, listing, fingerprint, root, full, counts)
+    todo = find_work(paths, state, listing, fingerprint=fingerprint, root=root, full=full, counts=counts)
     # the to-do list goes through a file, because it is read twice and may not fit in memory
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-        total = _spool(_pieces(todo, spec, storage_options), spool)
+        total = _spool(cut_pieces(todo, spec, storage_options), spool)
         adopted = adopt(paths, run_id, fingerprint, (piece.key for piece in _unspool(spool)))
         rest = (piece for piece in _unspool(spool) if piece.key not in adopted.keys)
         shards = list(_write_shards(paths, run_id, rest, spec=spec, total=total))
@@ -189,16 +150,17 @@ def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
     return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
 
 
-def _todo(
+def find_work(
     paths: TablePaths,
     state: TableState,
     listing: Iterable[StoredObject],
+    *,
     fingerprint: str,
     root: str,
     full: bool,
     counts: Counter[str],
 ) -> Iterator[tuple[str, StoredObject]]:
-    """(clip id, object) of what must be embedded; counts what every object is."""
+    """(clip id, object) of what must be embedded; counts what every object is: new, changed, ..."""
     ledger = read_ledger(paths, state.ledger(fingerprint))
     row = next(ledger, None)
     for listed in listing:
@@ -220,51 +182,6 @@ def _verdict(known: LedgerRow | None, listed: StoredObject) -> str:
     # a good row with an error is one whose last try failed for a reason that passes
     failed = known.status in TRANSIENT or (known.status == "ok" and known.error is not None)
     return "retried" if failed else "unchanged"
-
-
-def shard_windows(spec: EmbeddingSpec) -> int:
-    """Windows in a shard of a large run: ten minutes of work or 256 MB, whichever is less."""
-    by_bytes = SHARD_BYTES // (4 * spec.size)
-    by_time = int(SHARD_SECONDS * spec.network.windows_per_second)
-    return max(1, min(by_bytes, by_time))
-
-
-def _pieces(
-    todo: Iterable[tuple[str, StoredObject]], spec: EmbeddingSpec, storage_options: StorageOptions
-) -> Iterator[Piece]:
-    """Recordings as pieces; a long one is cut every `shard_windows`, wherever shards will end."""
-    step = shard_windows(spec)
-    for clip_id, listed in todo:
-        windows = None
-        if listed.size_bytes > PROBE_BYTES:
-            windows = _probe(listed, spec, storage_options)
-        if windows is None:
-            yield Piece(clip_id, *listed, 0, None, _estimate(listed, spec))
-            continue
-        cuts = list(range(0, max(windows, 1), step))
-        for first in cuts:
-            last = None if first == cuts[-1] else first + step
-            yield Piece(clip_id, *listed, first, last, min(step, windows - first))
-
-
-def _probe(listed: StoredObject, spec: EmbeddingSpec, storage_options: StorageOptions) -> int | None:
-    """Windows of a recording that can be cut; None for one that is read in one go, or not at all."""
-    try:
-        with storage.open_pinned(listed, storage_options) as file, Recording(file) as recording:
-            info = recording.info
-    except AudioError:
-        return None  # the worker that reads it will say why
-    if info.codec.startswith(("MP3", "MPEG")):
-        return None  # a seek reads nearly the whole file
-    rates = Resampling(info.sample_rate_hz, spec.network.sample_rate_hz, spec.resampler)
-    return spec.window_grid.count(rates.length(info.frames))
-
-
-def _estimate(listed: StoredObject, spec: EmbeddingSpec) -> int:
-    extension = posixpath.splitext(listed.uri)[1].lower()
-    seconds = listed.size_bytes / BYTES_PER_SECOND.get(extension, BYTES_PER_SECOND_ELSE)
-    assert spec.hop_s is not None
-    return max(1, round(seconds / spec.hop_s))
 
 
 def _spool(pieces: Iterable[Piece], spool: IO[str]) -> int:

@@ -16,7 +16,8 @@ from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.storage import StorageOptions
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths
-from l3core.table.plan import Piece, load_pieces
+from l3core.table.pieces import Piece
+from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.state import to_json
 from l3core.table.windows_file import copy_without, file_facts, writing_windows

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from l3core.spec import EmbeddingSpec
+from l3core.table import pieces as cutting
 from l3core.table import plan as planning
 from l3core.table.adopt import dead_runs
 from tests.corpus import (
@@ -147,10 +148,10 @@ def test_a_recording_that_is_cut_otherwise_now(tmp_path, table, monkeypatch, bef
     """Shards were of `before` windows and are of `after`: a piece may begin as another one did."""
     corpus = tmp_path / "long"
     write_audio(corpus / "long.wav", 8.0)  # 33 windows
-    monkeypatch.setattr(planning, "PROBE_BYTES", 0)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 4 * 8 * before)
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 0)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 4 * 8 * before)
     PlainRun(corpus, table, "run-1").make_plan().embed(shards=3)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 4 * 8 * after)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 4 * 8 * after)
     PlainRun(corpus, table, "run-2").all()
     assert table_rows(table) == expected_rows(corpus)
     row = ledger(table)["long.wav"]

@@ -6,9 +6,11 @@ import os
 import pytest
 
 from l3core.errors import UsageError
+from l3core.table import pieces as cutting
 from l3core.table import plan as planning
 from l3core.table.layout import TablePaths
-from l3core.table.plan import Piece, Plan, load_pieces, load_plan, shard_windows
+from l3core.table.pieces import Piece, shard_windows
+from l3core.table.plan import Plan, load_pieces, load_plan
 from tests.corpus import (
     SPEC,
     PlainRun,
@@ -91,9 +93,9 @@ def test_an_object_outside_the_root_is_refused(tmp_path, table):
 def test_shard_windows(monkeypatch):
     # 256 MiB of vectors of 32 bytes are 8,388,608; ten minutes at 5000 windows/s 3,000,000
     assert shard_windows(SPEC) == 3_000_000
-    monkeypatch.setattr(planning, "SHARD_BYTES", 32 * 100 + 31)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * 100 + 31)
     assert shard_windows(SPEC) == 100
-    monkeypatch.setattr(planning, "SHARD_BYTES", 1)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 1)
     assert shard_windows(SPEC) == 1
 
 
@@ -128,8 +130,8 @@ def test_the_longest_shards_come_first(tmp_path, table):
 def test_a_long_recording_is_cut(tmp_path, table, monkeypatch):
     corpus = tmp_path / "corpus"
     write_audio(corpus / "long.wav", 10.0)  # 40,000 samples at 4 kHz: 1 + ceil(39,500 / 1000) = 41
-    monkeypatch.setattr(planning, "PROBE_BYTES", 100_000)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 32 * 10)
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 100_000)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * 10)
     write_audio(corpus / "short.wav", 1.0)
     run = PlainRun(corpus, table, "run-1").make_plan()
     cuts = [(p.clip_id, p.first_window, p.last_window, p.estimate) for p in pieces_of(run)]
@@ -154,8 +156,8 @@ def test_cut_recordings_give_the_same_rows(tmp_path, table, monkeypatch, name, r
     write_audio(corpus / name, 5.0, rate=rate, channels=channels)
     write_audio(corpus / "a.wav", 0.5, seed=1)
     write_audio(corpus / "z.wav", 0.5, seed=2)
-    monkeypatch.setattr(planning, "PROBE_BYTES", 0)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 32 * windows)
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 0)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * windows)
     run = PlainRun(corpus, table, "run-1").all()
     # 5 s are 20,000 samples at 4 kHz: 1 + ceil(19,500 / 1000) = 21 windows
     assert sum(shard.pieces for shard in run.plan.shards) >= 21 // windows
@@ -170,8 +172,8 @@ def test_a_long_recording_is_replaced_as_a_whole(tmp_path, table, monkeypatch):
     corpus = tmp_path / "corpus"
     write_audio(corpus / "a.wav", 1.0)
     write_audio(corpus / "x.wav", 5.0)
-    monkeypatch.setattr(planning, "PROBE_BYTES", 0)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 32 * 6)
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 0)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * 6)
     PlainRun(corpus, table, "run-1").all()
     replace_file(corpus / "x.wav", 4.0, seed=9)
     PlainRun(corpus, table, "run-2").all()
@@ -183,8 +185,8 @@ def test_what_cannot_be_probed_is_left_to_the_worker(tmp_path, table, monkeypatc
     write_audio(corpus / "a.mp3", 5.0)  # a seek in an MP3 reads nearly all of it: never cut
     (corpus / "text.wav").write_text("no audio")
     (corpus / "empty.wav").touch()
-    monkeypatch.setattr(planning, "PROBE_BYTES", -1)
-    monkeypatch.setattr(planning, "SHARD_BYTES", 32 * 5)
+    monkeypatch.setattr(cutting, "PROBE_BYTES", -1)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * 5)
     run = PlainRun(corpus, table, "run-1").make_plan()
     assert [(p.clip_id, p.first_window, p.last_window) for p in pieces_of(run)] == [
         ("a.mp3", 0, None),

@@ -126,7 +126,7 @@ def test_choosing_a_spec(paths):
     with pytest.raises(TableError, match=r"--spec s9 is none of .*: s12, s13, s2"):
         choose_spec(paths, state, "s9")
     with pytest.raises(TableError, match=r"several specs, choose one with --spec: s12, s13, s2"):
-        choose_spec(paths, state, None, {})
+        choose_spec(paths, state, None)
 
 
 def test_the_only_spec_is_chosen(paths):

@@ -1,0 +1,106 @@
+"""Pieces: recordings cut at fixed places, so that long ones can be shared out and taken over."""
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from l3core import storage
+from l3core.audio import AudioInfo, Recording
+from l3core.errors import AudioError
+from l3core.resampling import Resampling
+from l3core.spec import EmbeddingSpec
+from l3core.storage import StorageOptions, StoredObject
+from l3core.table.adopt import Key
+
+SHARD_BYTES = 256 * 2**20
+SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
+PROBE_BYTES = 32 * 2**20  # larger objects are opened, to cut long recordings
+# Bytes of a second of audio where an object is not opened: only for cutting even shards.
+BYTES_PER_SECOND = {".flac": 60_000, ".ogg": 16_000, ".oga": 16_000, ".opus": 12_000, ".mp3": 20_000}
+BYTES_PER_SECOND_ELSE = 120_000
+
+
+class Piece(NamedTuple):
+    """Some windows of one recording; what a shard is made of.
+
+    Attributes:
+        clip_id, uri, size_bytes, version: the object as it was listed.
+        first_window: of the recording.
+        last_window: behind the last one; None for all that there are.
+        estimate: about how many windows that is.
+    """
+
+    clip_id: str
+    uri: str
+    size_bytes: int
+    version: str
+    first_window: int
+    last_window: int | None
+    estimate: int
+
+    @property
+    def key(self) -> Key:
+        """What makes two pieces the same work."""
+        return self.clip_id, self.size_bytes, self.version, self.first_window, self.last_window
+
+    @property
+    def listed(self) -> StoredObject:
+        """The object to read."""
+        return StoredObject(self.uri, self.size_bytes, self.version)
+
+
+def shard_windows(spec: EmbeddingSpec) -> int:
+    """Windows in a shard of a large run: ten minutes of work or 256 MB, whichever is less."""
+    by_bytes = SHARD_BYTES // (4 * spec.size)
+    by_time = int(SHARD_SECONDS * spec.network.windows_per_second)
+    return max(1, min(by_bytes, by_time))
+
+
+def cut_pieces(
+    todo: Iterable[tuple[str, StoredObject]], spec: EmbeddingSpec, storage_options: StorageOptions
+) -> Iterator[Piece]:
+    """Recordings as pieces; a long one is cut every `shard_windows`, wherever shards will end."""
+    step = shard_windows(spec)
+    for clip_id, listed in todo:
+        windows = None
+        if listed.size_bytes > PROBE_BYTES:
+            windows = _windows_of(listed, spec, storage_options)
+        if windows is None:
+            yield Piece(clip_id, *listed, 0, None, _estimate(listed, spec))
+            continue
+        cuts = list(range(0, max(windows, 1), step))
+        for first in cuts:
+            last = None if first == cuts[-1] else first + step
+            yield Piece(clip_id, *listed, first, last, min(step, windows - first))
+
+
+def _windows_of(
+    listed: StoredObject, spec: EmbeddingSpec, storage_options: StorageOptions
+) -> int | None:
+    """Windows of a recording that can be cut; None for one that is read in one go, or not at all."""
+    info = probe(listed, storage_options)
+    if info is None or info.codec.startswith(("MP3", "MPEG")):  # a seek reads nearly the whole file
+        return None
+    return window_count(info, spec)
+
+
+def probe(listed: StoredObject, storage_options: StorageOptions = None) -> AudioInfo | None:
+    """What a recording's header says; None if it cannot be read (the worker that reads it says why)."""
+    try:
+        with storage.open_pinned(listed, storage_options) as file, Recording(file) as recording:
+            return recording.info
+    except AudioError:
+        return None
+
+
+def window_count(info: AudioInfo, spec: EmbeddingSpec) -> int:
+    """Windows of a recording."""
+    rates = Resampling(info.sample_rate_hz, spec.network.sample_rate_hz, spec.resampler)
+    return spec.window_grid.count(rates.length(info.frames))
+
+
+def _estimate(listed: StoredObject, spec: EmbeddingSpec) -> int:
+    extension = posixpath.splitext(listed.uri)[1].lower()
+    seconds = listed.size_bytes / BYTES_PER_SECOND.get(extension, BYTES_PER_SECOND_ELSE)
+    assert spec.hop_s is not None
+    return max(1, round(seconds / spec.hop_s))
