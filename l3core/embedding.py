@@ -46,6 +46,8 @@ class Embedder:
     Attributes:
         spec, weights: as given or loaded.
         fingerprint: the name of this spec with these weights.
+        grid: where windows start.
+        engine: the compiled network.
 
     Raises:
         WeightsError: the weights could not be had or do not fit.
@@ -62,8 +64,8 @@ class Embedder:
         self.spec = spec or EmbeddingSpec()
         self.weights = weights or load_weights(self.spec, storage_options=storage_options)
         self.fingerprint = self.spec.fingerprint(self.weights.digest)
-        self._grid = self.spec.window_grid
-        self._engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size)
+        self.grid = self.spec.window_grid
+        self.engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size)
 
     def embed(self, audio: np.ndarray, sample_rate: float) -> Embedding:
         """Embed one recording.
@@ -98,7 +100,7 @@ class Embedder:
     def regrid(self, grid: WindowGrid) -> "Embedder":
         """The same compiled network on another grid; `spec` and `fingerprint` stay those of this one."""
         other = copy.copy(self)
-        other._grid = grid
+        other.grid = grid
         return other
 
     def resampling(self, info: AudioInfo) -> Resampling:
@@ -107,12 +109,12 @@ class Embedder:
 
     def window_count(self, info: AudioInfo) -> int:
         """Windows of a recording."""
-        return self._grid.count(self.resampling(info).length(info.frames))
+        return self.grid.count(self.resampling(info).length(info.frames))
 
     def start_s(self, info: AudioInfo, windows: range) -> np.ndarray:
         """Start times of windows of a recording, float64 `(windows,)`, seconds."""
         samples = self.resampling(info).length(info.frames)
-        return self._grid.starts(samples, windows) / self.spec.network.sample_rate_hz
+        return self.grid.starts(samples, windows) / self.spec.network.sample_rate_hz
 
     def segments(self, source: Source, windows: range | None = None) -> Iterator[Segment]:
         """The recording cut in segments, all of it or the windows asked for.
@@ -123,7 +125,7 @@ class Embedder:
         if windows is None:
             windows = range(self.window_count(source.info))
         return cut_segments(
-            source, grid=self._grid, resampling=self.resampling(source.info), windows=windows
+            source, grid=self.grid, resampling=self.resampling(source.info), windows=windows
         )
 
     def embed_segments(
@@ -140,11 +142,11 @@ class Embedder:
         """
         batches = pack(
             segments,
-            batch_size=self._engine.batch_size,
+            batch_size=self.engine.batch_size,
             window_samples=self.spec.network.window_samples,
         )
         for batch in batches:
-            vectors = self._engine(batch.signal, batch.starts)
+            vectors = self.engine(batch.signal, batch.starts)
             done = 0
             for key, silent in batch.parts:
                 yield key, vectors[done : done + len(silent)], silent

@@ -39,6 +39,7 @@ def build_parser(prog: str) -> Parser:
     add("--full", action="store_true", help="embed unchanged files again, too")
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
+    add("--dry-run", action="store_true", help="say what a run would do and how long it would take")
     add("--allow-empty", action="store_true", help="no matching file is no error")
     add("--log-file", metavar="FILE", help="append what libraries say to FILE; it is not shown")
     add_spec_flags(parser)
@@ -64,8 +65,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     spec = spec_of(args)
     with quiet_libraries(args.log_file):
-        from launch.embed_run import all_embedded, embed_table  # what computes comes after --help
+        from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
 
+        if args.dry_run:
+            preview_table(args, spec)
+            return 0
         record = embed_table(args, spec, beam_options)
     return 3 if args.strict and not all_embedded(record) else 0
 

@@ -11,21 +11,26 @@ from itertools import islice
 from typing import Any
 
 from l3core import storage
+from l3core.embedding import Embedder
 from l3core.errors import RunError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
 from l3core.spec import EmbeddingSpec
+from l3core.speed import windows_per_second
 from l3core.table.commit import commit_run
 from l3core.table.layout import WITH_WINDOWS, TablePaths
 from l3core.table.lock import acquire, release
 from l3core.table.plan import Plan, make_plan
+from l3core.table.preview import preview_run
 from l3core.table.progress import RunProgress
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
 from launch.screen import showing_progress
 from launch.signals import Interrupted, interruptible
-from launch.summary import print_json, print_summary
+from launch.summary import print_json, print_preview, print_preview_json, print_summary
 from pipelines.job import EmbedJob
+
+TIMED_S = 4.0  # of the model, in a dry run
 
 
 def embed_table(
@@ -34,13 +39,7 @@ def embed_table(
     beam_options: Sequence[str],
 ) -> dict[str, Any]:
     """Plan, embed, commit and say what became of the input; returns the run record."""
-    with naming("--input"):
-        inputs = [parse_input(text) for text in args.input]
-    weights = load_weights(spec)
-    with naming("--output"):
-        paths = TablePaths(storage.absolute(args.output).rstrip("/"))
-    if not storage.is_folder_or_absent(paths.root):
-        raise UsageError(f"--output {args.output} is a file; a table needs a folder")
+    paths, inputs, weights = _open(args, spec)
     fingerprint = spec.fingerprint(weights.digest)
     run_id = _run_id()
     try:
@@ -77,6 +76,41 @@ def embed_table(
     elif not args.quiet:
         print_summary(paths, spec, plan, record)
     return record
+
+
+def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
+    """Say what a run would do and how long it would take; writes nothing."""
+    paths, inputs, weights = _open(args, spec)
+    state = load_state(paths)
+    preview = preview_run(
+        paths,
+        state,
+        islice(list_inputs(inputs), args.limit),
+        spec=spec,
+        fingerprint=spec.fingerprint(weights.digest),
+        root=_root(args, state, inputs),
+        full=args.full,
+    )
+    speed = None
+    if preview.windows:
+        speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
+    if args.json:
+        print_preview_json(paths, preview, speed)
+    else:
+        print_preview(paths, spec, preview, speed)
+
+
+def _open(
+    args: argparse.Namespace, spec: EmbeddingSpec
+) -> tuple[TablePaths, list[Pattern | ListFile], Weights]:
+    """The table, the inputs and the weights that the options name."""
+    with naming("--input"):
+        inputs = [parse_input(text) for text in args.input]
+    with naming("--output"):
+        paths = TablePaths(storage.absolute(args.output).rstrip("/"))
+    if not storage.is_folder_or_absent(paths.root):
+        raise UsageError(f"--output {args.output} is a file; a table needs a folder")
+    return paths, inputs, load_weights(spec)
 
 
 def all_embedded(record: dict[str, Any]) -> bool:

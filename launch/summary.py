@@ -7,8 +7,9 @@ from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.plan import Plan
+from l3core.table.preview import Preview
 from l3core.table.state import load_state
-from launch.words import duration, printable
+from launch.words import duration, printable, size
 
 TROUBLE_SHOWN = 5
 
@@ -53,3 +54,29 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     if bad > shown:
         print(f"  ... and {bad - shown} more")
     print(f"  all of them: SELECT * FROM '{paths.root}/clips/*/*.parquet' WHERE status <> 'ok'")
+
+
+def print_preview_json(paths: TablePaths, preview: Preview, speed: float | None) -> None:
+    """What a run would do, for machines."""
+    facts = {"table": paths.root, **preview._asdict(), "windows_per_second": speed}
+    print(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, speed: float | None) -> None:
+    """What a run would do."""
+    matched = ", ".join(f"{count} {kind}" for kind, count in preview.counts.items()) or "none"
+    print(f"{sum(preview.counts.values())} files matched ({matched})")
+    if not preview.files:
+        print("nothing to do: every file is in the table as it is")
+        return
+    about = f" +- {preview.windows_error}" if preview.windows_error else ""
+    exactly = "about" if preview.windows_error else "exactly"
+    print(
+        f"to embed: {preview.files} files, {exactly} {duration(preview.audio_s)} of audio, "
+        f"{preview.windows}{about} windows of {spec.size} numbers in {preview.shards} shards"
+    )
+    if preview.unreadable:
+        print(f"{preview.unreadable} of the files that were opened hold nothing that can be embedded")
+    print(f"output: about {size(preview.output_bytes)} in {paths.root}")
+    if speed:
+        print(f"time: about {duration(preview.windows / speed)} here, at {speed:.0f} windows/s")

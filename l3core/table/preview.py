@@ -1,0 +1,136 @@
+"""A look at a run before it is made: how many files, hours, windows and bytes."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from l3core.spec import EmbeddingSpec
+from l3core.storage import StorageOptions, StoredObject
+from l3core.table.layout import TablePaths
+from l3core.table.pieces import probe, shard_windows, window_count
+from l3core.table.plan import SHARDS_WANTED, find_work
+from l3core.table.state import TableState
+
+EXACT_FILES = 1_000  # up to so many are all opened
+SAMPLE_FILES = 200
+Z_95 = 1.96
+ROW_BYTES = 24  # of a window besides its vector: start, index, flag, and its share of the clip's name
+
+
+class Preview(NamedTuple):
+    """What a run would do.
+
+    Attributes:
+        counts: matched objects by what is known of them.
+        files: to embed.
+        unreadable: of those that were opened, how many cannot be read.
+        audio_s: seconds of audio.
+        windows: to embed.
+        windows_error: half of the 95 % interval of `windows`; 0 where every file was opened.
+        output_bytes: of the table's new files, before compression.
+        shards: pieces of work.
+    """
+
+    counts: dict[str, int]
+    files: int
+    unreadable: int
+    audio_s: float
+    windows: int
+    windows_error: int
+    output_bytes: int
+    shards: int
+
+
+class _Probed(NamedTuple):
+    size_bytes: int
+    seconds: float
+    windows: int
+
+
+def preview_run(
+    paths: TablePaths,
+    state: TableState,
+    listing: Iterable[StoredObject],
+    *,
+    spec: EmbeddingSpec,
+    fingerprint: str,
+    root: str,
+    full: bool = False,
+    storage_options: StorageOptions = None,
+) -> Preview:
+    """Preview a run; writes nothing.
+
+    Up to 1,000 files are all opened; of more a random 200 are, and windows and hours are taken to grow
+    with bytes as they do in these (a ratio estimate).
+
+    Args:
+        paths: of the table.
+        state: its last commit.
+        listing: the input, sorted by URI.
+        spec: what to embed.
+        fingerprint: of the spec.
+        root: clip ids are paths below it.
+        full: count unchanged objects, too.
+        storage_options: for fsspec, for the input.
+    """
+    counts: Counter[str] = Counter()
+    work = find_work(paths, state, listing, fingerprint=fingerprint, root=root, full=full, counts=counts)
+    files, total_bytes, chosen = _choose(listed for _, listed in work)
+    probed = [_probe(listed, spec, storage_options) for listed in chosen]
+    exact = len(chosen) == files
+    seconds, windows, error = _extrapolate(probed, total_bytes, files, exact=exact)
+    target = min(shard_windows(spec), max(1, -(-windows // SHARDS_WANTED)))
+    return Preview(
+        counts=dict(counts),
+        files=files,
+        unreadable=sum(each.windows == 0 for each in probed),
+        audio_s=seconds,
+        windows=windows,
+        windows_error=error,
+        output_bytes=windows * (4 * spec.size + ROW_BYTES),
+        shards=min(files, -(-windows // target)) if windows else 0,
+    )
+
+
+def _choose(listing: Iterable[StoredObject]) -> tuple[int, int, list[StoredObject]]:
+    """(number, bytes, all or a random sample): one pass, memory for 1,000 objects."""
+    first: list[StoredObject] = []
+    sample: list[StoredObject] = []
+    generator = random.Random(0)  # the same answer to the same question
+    number = total = 0
+    for listed in listing:
+        number += 1
+        total += listed.size_bytes
+        if number <= EXACT_FILES:
+            first.append(listed)
+        if len(sample) < SAMPLE_FILES:
+            sample.append(listed)
+        elif (place := generator.randrange(number)) < SAMPLE_FILES:
+            sample[place] = listed
+    return number, total, first if number <= EXACT_FILES else sample
+
+
+def _probe(listed: StoredObject, spec: EmbeddingSpec, storage_options: StorageOptions) -> _Probed:
+    info = probe(listed, storage_options)
+    if info is None:
+        return _Probed(listed.size_bytes, 0.0, 0)
+    return _Probed(listed.size_bytes, info.duration_s, window_count(info, spec))
+
+
+def _extrapolate(
+    probed: list[_Probed], total_bytes: int, files: int, *, exact: bool
+) -> tuple[float, int, int]:
+    """(seconds, windows, half of the 95 % interval of windows) of all files."""
+    seconds = sum(each.seconds for each in probed)
+    windows = sum(each.windows for each in probed)
+    sample_bytes = sum(each.size_bytes for each in probed)
+    if exact or sample_bytes == 0:
+        return seconds, windows, 0
+    rate = windows / sample_bytes
+    # Cochran, Sampling Techniques, 6.4: variance of a ratio estimate of a total
+    residuals = sum((each.windows - rate * each.size_bytes) ** 2 for each in probed)
+    error = Z_95 * files * math.sqrt(residuals / (len(probed) - 1) / len(probed))
+    scale = total_bytes / sample_bytes
+    return seconds * scale, round(windows * scale), math.ceil(error)

@@ -1,0 +1,34 @@
+"""Libraries are kept off the screen; our own lines are not."""
+
+import subprocess
+import sys
+
+CHATTER = """
+import logging, os, sys, warnings
+from launch.quiet import quiet_libraries
+with quiet_libraries({log!r}):
+    os.write(2, b"a codec writes\\n")
+    logging.getLogger("some.library").warning("a library logs")
+    warnings.warn("a library warns")
+    print("we say", file=sys.stderr)
+os.write(2, b"afterwards\\n")
+"""
+
+
+def run(log):
+    code = CHATTER.format(log=log)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stderr
+
+
+def test_nothing_of_libraries_is_seen():
+    assert run(None) == "we say\nafterwards\n"
+
+
+def test_all_of_it_is_in_the_log(tmp_path):
+    log = tmp_path / "log.txt"
+    assert run(str(log)) == "we say\nafterwards\n"
+    text = log.read_text()
+    for line in ("a codec writes", "WARNING some.library: a library logs", "a library warns"):
+        assert line in text

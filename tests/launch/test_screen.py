@@ -1,0 +1,36 @@
+"""What a progress line says."""
+
+import pytest
+
+from l3core.table.progress import Progress
+from launch import words
+from launch.screen import describe
+
+
+def test_a_line_has_files_rates_and_time_left():
+    # a quarter is done after 10 s, so three quarters need 30 s more
+    line = describe(Progress(share=0.25, files=7, windows=100, audio_s=50.0), 10.0)
+    assert line == "7 files, 10 windows/s, 5.0 x real time, 30.0 s left"
+
+
+def test_before_the_first_window():
+    assert describe(Progress(0.0, 0, 0, 0.0), 3.0) == "loading the model"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (119, "119.0 s"), (120, "2.0 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds, text):
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2e9, "2.0 GB"), (3e12, "3.0 TB")],
+)
+def test_sizes(count, text):
+    assert words.size(count) == text
+
+
+def test_names_cannot_act_on_a_terminal():
+    assert words.printable("a\x1b[31m\n b ü") == "a\\x1b[31m\\x0a b ü"
