@@ -115,7 +115,8 @@ class Recording:
     def __init__(self, file: BinaryIO) -> None:
         if not file.read(1):
             raise AudioError("empty", "the file has no bytes")
-        self._bytes = file
+        self._lacks_end = not _has_last_ogg_page(file)
+        self._bytes = _CallbackFile(file)
         self._file = self._open()
         frames = _claimed_frames(self._file)
         codec = f"{self._file.format}/{self._file.subtype}"
@@ -127,7 +128,7 @@ class Recording:
         if frames <= 0:
             raise AudioError("empty", "the file has a header but no samples")
         self.damage: str | None = None
-        self._lacks_end = codec.startswith("OGG") and not _has_last_ogg_page(file)
+        self._lacks_end &= codec.startswith("OGG")
         self._seeks = not any(name in codec for name in READ_ON_ONLY)
         self._kept = np.empty(0, np.float32)  # what was read last
         self._kept_start = 0
@@ -149,6 +150,7 @@ class Recording:
         try:
             return soundfile.SoundFile(self._bytes)
         except (soundfile.LibsndfileError, TypeError) as error:
+            self._bytes.raise_error()
             # TypeError: a raw format (.raw) is told by its file name, and asks for parameters
             raise AudioError("unreadable", f"not audio that can be decoded: {_reason(error)}") from None
 
@@ -198,8 +200,10 @@ class Recording:
             try:
                 frames = self._file.read(min(count, DECODE_FRAMES), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
+                self._bytes.raise_error()
                 self.damage = f"decoding broke after frame {self._position}: {_reason(error)}"
                 break
+            self._bytes.raise_error()
             if not len(frames):
                 self.damage = f"the file ends after {self._position} of {self.info.frames} frames"
                 break
@@ -210,6 +214,46 @@ class Recording:
             self._position += len(mono)
             count -= len(mono)
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+class _CallbackFile:
+    """A file as libsndfile's callbacks want it: they may not raise.
+
+    An error of the store in a callback would be printed and taken for the end of the file; here it is
+    kept until the decoder has returned. libsndfile also seeks before the beginning of broken files.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def raise_error(self) -> None:
+        """Raise what a callback met."""
+        if self._error is not None:
+            raise self._error
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none after an error."""
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self._error = self._error or error
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, or to the beginning where it would lie before that."""
+        try:
+            if whence == 0:
+                return self._file.seek(max(0, offset))
+            here = self._file.tell() if whence == 1 else self._file.seek(0, 2)
+            return self._file.seek(max(0, here + offset))
+        except OSError as error:
+            self._error = self._error or error
+            return 0
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell()
 
 
 def _reason(error: Exception) -> str:

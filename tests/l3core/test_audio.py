@@ -207,6 +207,22 @@ def test_samples_that_are_no_numbers(bad):
         assert caught.value.status == "unreadable"
 
 
+class FailingFile(io.BytesIO):
+    """A store that breaks down after some bytes."""
+
+    def read(self, size=-1):
+        if self.tell() > 20_000:
+            raise OSError("connection reset")
+        return super().read(size)
+
+
+def test_an_error_of_the_store_is_not_taken_for_the_end_of_the_file():
+    with Recording(FailingFile(encoded(sound(40_000), "WAV", "PCM_16"))) as recording:
+        assert len(recording.read(0, 5_000)) == 5_000
+        with pytest.raises(OSError, match="connection reset"):
+            recording.read(5_000, 40_000)
+
+
 def test_the_file_object_stays_open():
     file = io.BytesIO(encoded(sound(100), "WAV", "PCM_16"))
     with Recording(file):
