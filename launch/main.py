@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "embed": Command("launch.embed", "embed audio files into a feature table"),
+    "bench": Command("launch.bench", "measure what this machine does with a model"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
 }
 
@@ -90,3 +91,7 @@ def _fail(message: str, code: int) -> int:
 def run() -> None:
     """The console script."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,6 +1,7 @@
 """What people and machines read when a run is over."""
 
 import json
+import resource
 from typing import Any
 
 from l3core.spec import EmbeddingSpec
@@ -16,7 +17,9 @@ TROUBLE_SHOWN = 5
 
 def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
     """The run record and where the table is."""
-    print(json.dumps({"table": paths.root, **record}, indent=1, sort_keys=True, ensure_ascii=False))
+    peak_rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    facts = {"table": paths.root, "peak_rss_kb": peak_rss_kb, **record}
+    print(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:
