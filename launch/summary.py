@@ -27,7 +27,8 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
     matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"
     print(f"{plan.matched} files matched ({matched}), clip ids are paths below {plan.root}")
     if plan.shards:
-        statuses = ", ".join(f"{count} {status}" for status, count in sorted(record["clips"].items()))
+        counts = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
+        statuses = ", ".join(f"{count} {status}" for status, count in counts)
         speed = record["audio_s"] / record["wall_s"] if record["wall_s"] else 0.0
         print(
             f"embedded: {statuses}; {record['windows']} windows of {spec.size} numbers "

@@ -185,8 +185,14 @@ class _Build:
             row = _settle(new, old)
             if new is row:
                 self.windows += row.windows_written
-                self.audio_s += (row.duration_s or 0.0) if row.windows_written else 0.0
+                self.audio_s += self._audio_s(row)
             yield replace(row, files=tuple(self._current_files(row.files)))
+
+    def _audio_s(self, row: LedgerRow) -> float:
+        """Seconds that were embedded; a recording that breaks off does not have what it promises."""
+        if row.status == "ok":
+            return row.duration_s or 0.0
+        return row.windows_written * float(self.plan.spec["hop_s"])
 
     def _current_files(self, files: Sequence[str]) -> Iterator[str]:
         for file in files:
