@@ -169,8 +169,9 @@ def test_the_run_record(made):
     assert record["command"] == "embed"
     assert record["input"] == [str(made.corpus)]
     assert record["windows"] == len(table_rows(made.table))
-    # all that gave windows: 2 + 1 + 14332/11025 + 7717/11024 + 0.01 + 1 (silent) + 30 (cut) seconds
-    assert record["audio_s"] == pytest.approx(34.01 + 14_332 / 11_025 + 7_717 / 11_024)
+    # 2 + 1 + 14332/11025 + 7717/11024 + 0.01 + 1 (silent) seconds; of the cut one, a hop a window
+    cut = 0.25 * ledger(made.table)["cut.flac"]["windows_written"]
+    assert record["audio_s"] == pytest.approx(4.01 + 14_332 / 11_025 + 7_717 / 11_024 + cut)
     assert {"python", "apache-beam", "soundfile"} <= set(record["versions"])
     listed = {file["path"]: file for file in record["files_added"]}
     there = {
