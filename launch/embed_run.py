@@ -4,7 +4,7 @@ import argparse
 import platform
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -16,10 +16,11 @@ from l3core.errors import RunError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
+from l3core.storage import StoredObject
 from l3core.table.commit import commit_run
 from l3core.table.layout import WITH_WINDOWS, TablePaths
 from l3core.table.lock import acquire, release
-from l3core.table.plan import Plan, make_plan
+from l3core.table.plan import FAILED_BEFORE, Plan, make_plan
 from l3core.table.preview import preview_run
 from l3core.table.progress import RunProgress
 from l3core.table.state import TableState, load_state, read_json, repair
@@ -52,7 +53,7 @@ def embed_table(
         plan = make_plan(
             paths,
             state,
-            islice(list_inputs(inputs), args.limit),
+            _listing(args, inputs, paths),
             spec=spec,
             weights_digest=weights.digest,
             root=root,
@@ -85,7 +86,7 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     preview = preview_run(
         paths,
         state,
-        islice(list_inputs(inputs), args.limit),
+        _listing(args, inputs, paths),
         spec=spec,
         fingerprint=spec.fingerprint(weights.digest),
         root=_root(args, state, inputs),
@@ -113,9 +114,20 @@ def _open(
     return paths, inputs, load_weights(spec)
 
 
+def _listing(
+    args: argparse.Namespace, inputs: Sequence[Pattern | ListFile], paths: TablePaths
+) -> Iterator[StoredObject]:
+    """The input; a table that lies among it is none of it."""
+    own = paths.root + "/"
+    found = (listed for listed in list_inputs(inputs) if not listed.uri.startswith(own))
+    return islice(found, args.limit)
+
+
 def all_embedded(record: dict[str, Any]) -> bool:
-    """Whether every object of a run has its windows in the table."""
-    return all(status in WITH_WINDOWS for status in record["clips"])
+    """Whether every object that a run matched has its windows in the table."""
+    return FAILED_BEFORE not in record["matched"] and all(
+        status in WITH_WINDOWS for status in record["clips"]
+    )
 
 
 def _after_interrupt(paths: TablePaths, run_id: str) -> str:

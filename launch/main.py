@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error) or "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away
         return FAILED
+    except OSError as error:  # a disk or store that fails where no file is to blame
+        return _fail(str(error), FAILED)
 
 
 def _dispatch(argv: list[str]) -> int:

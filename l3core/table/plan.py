@@ -17,11 +17,14 @@ from l3core.listing import clip_id_of
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
 from l3core.table.adopt import Adopted, adopt, claim_staging
-from l3core.table.layout import TRANSIENT, LedgerRow, TablePaths
+from l3core.table.layout import TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.pieces import Piece, cut_pieces, shard_windows
 from l3core.table.state import TableState, write_json
 
+# What is known of an object that needs no work.
+UNCHANGED = "unchanged"
+FAILED_BEFORE = "failed before"
 SHARD_CLIPS = 5000
 SHARDS_WANTED = 16  # of a small run, so that a killed one can be adopted in parts
 
@@ -170,7 +173,7 @@ def find_work(
         known = row if row is not None and row.clip_id == clip_id else None
         verdict = _verdict(known, listed)
         counts[verdict] += 1
-        if full or verdict != "unchanged":
+        if full or verdict not in (UNCHANGED, FAILED_BEFORE):
             yield clip_id, listed
 
 
@@ -181,7 +184,9 @@ def _verdict(known: LedgerRow | None, listed: StoredObject) -> str:
         return "changed"
     # a good row with an error is one whose last try failed for a reason that passes
     failed = known.status in TRANSIENT or (known.status == "ok" and known.error is not None)
-    return "retried" if failed else "unchanged"
+    if failed:
+        return "retried"
+    return UNCHANGED if known.status in WITH_WINDOWS else FAILED_BEFORE
 
 
 def _spool(pieces: Iterable[Piece], spool: IO[str]) -> int:

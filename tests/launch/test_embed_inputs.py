@@ -186,8 +186,28 @@ def test_json_is_the_run_record(tmp_path, capsys, bad):
     out, err = capsys.readouterr()
     assert err == ""
     (record,) = (table / "runs").iterdir()
-    assert json.loads(out) == {"table": str(table), **json.loads(record.read_text())}
-    assert json.loads(out)["clips"] == {"ok": 2} | ({"empty": 1} if bad else {})
+    said = json.loads(out)
+    assert said.pop("table") == str(table)
+    assert said.pop("peak_rss_kb") > 10_000
+    assert said == json.loads(record.read_text())
+    assert said["clips"] == {"ok": 2} | ({"empty": 1} if bad else {})
+
+
+def test_strict_also_counts_what_could_not_be_read_before(tmp_path, capsys):
+    corpus, table = write_files(tmp_path / "corpus", 2), tmp_path / "table"
+    assert embed(corpus, output=table, more=["--strict"]) == 0
+    (corpus / "bad.wav").touch()
+    assert embed(corpus, output=table, more=["--strict"]) == 3
+    assert embed(corpus, output=table, more=["--strict"]) == 3
+    assert "(2 unchanged, 1 failed before)" in capsys.readouterr().out
+
+
+def test_a_table_among_its_input_is_not_its_input(tmp_path):
+    corpus = write_files(tmp_path / "corpus", 2)
+    table = corpus / "table"
+    for _ in range(2):
+        assert embed(corpus / "**", output=table, more=["--quiet", "--strict"]) == 0
+    assert sorted(ledger(table)) == ["000.wav", "001.wav"]
 
 
 def test_quiet_says_nothing(tmp_path, capfd):
@@ -204,7 +224,7 @@ def test_trouble_is_shown(tmp_path, capsys):
         (corpus / f"bad\x1b{number}.wav").touch()
     assert embed(corpus, output=table) == 0
     out, _ = capsys.readouterr()
-    assert "7 empty, 1 ok" in out
+    assert "1 ok, 7 empty" in out
     assert "  empty: bad\\x1b0.wav: the file has no bytes\n" in out  # nothing a terminal acts on
     assert "... and 2 more" in out  # five are shown
     assert "\x1b" not in out
