@@ -23,7 +23,7 @@ REQUIRES = [
     "rich>=13.9,<16",  # progress and tables on a terminal
 ]
 EXTRAS = {
-    "demo": ["duckdb>=1.3,<3"],
+    "demo": ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"],
     "dev": [
         "duckdb>=1.3,<3",
         "hypothesis>=6.130,<7",

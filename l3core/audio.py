@@ -33,9 +33,9 @@ _CLAIM_IN_BYTES = re.compile(
     r"^ *(?:data|SSND|riff|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
 _CLAIM_IN_FRAMES = re.compile(r"from 'ds64' chunk of (\d+)")
-# Sizes that writers leave in a header when they do not know the length (pipes, recorders that crashed).
 # Bytes by which a header may promise too much without being called cut: some writers count it in.
 _HEADER_SLACK = 64
+# Sizes that writers leave in a header when they do not know the length (pipes, recorders that crashed).
 _UNKNOWN_SIZES = frozenset({0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFF000, 0xFFFFF000})
 
 
@@ -58,6 +58,11 @@ class AudioInfo(NamedTuple):
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.frames / self.sample_rate_hz
+
+
+def seeks_exactly(info: AudioInfo) -> bool:
+    """Whether samples after a seek are those of reading on."""
+    return not any(name in info.codec for name in READ_ON_ONLY)
 
 
 class Source(Protocol):
@@ -113,9 +118,10 @@ class Recording:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        if not file.read(1):
+        magic = file.read(4)
+        if not magic:
             raise AudioError("empty", "the file has no bytes")
-        self._lacks_end = not _has_last_ogg_page(file)
+        self._lacks_end = magic == b"OggS" and not _has_last_ogg_page(file)
         self._bytes = _CallbackFile(file)
         self._file = self._open()
         frames = _claimed_frames(self._file)
@@ -128,8 +134,7 @@ class Recording:
         if frames <= 0:
             raise AudioError("empty", "the file has a header but no samples")
         self.damage: str | None = None
-        self._lacks_end &= codec.startswith("OGG")
-        self._seeks = not any(name in codec for name in READ_ON_ONLY)
+        self._seeks = seeks_exactly(self.info)
         self._kept = np.empty(0, np.float32)  # what was read last
         self._kept_start = 0
         self._position = 0  # of the decoder, and the end of what is kept
@@ -176,22 +181,33 @@ class Recording:
 
     def _go_to(self, frame: int) -> None:
         """Bring the decoder to a frame, or as near as the file goes."""
-        if self._seeks and self.damage is None:
-            target = min(frame, self._file.frames)
-            self._file.seek(target)
-            self._position = target
-        else:
-            if frame < self._position:
-                self._file.close()
-                self._file = self._open()
-                self._position = 0
-                self.damage = None
-            while self._position < frame and len(
-                self._decode(min(DECODE_FRAMES, frame - self._position))
-            ):
-                pass
+        sought = self._seeks and self.damage is None and self._seek(min(frame, self._file.frames))
+        if not sought:
+            self._read_on(frame)
         self._kept = np.empty(0, np.float32)
         self._kept_start = self._position
+
+    def _seek(self, frame: int) -> bool:
+        """Let the decoder go to a frame; False if it cannot, as in a FLAC that is damaged."""
+        try:
+            self._file.seek(frame)
+        except soundfile.LibsndfileError:
+            self._bytes.raise_error()
+            self._seeks = False
+            self._position = self.info.frames + 1  # nobody knows where: reading on begins anew
+            return False
+        self._position = frame
+        return True
+
+    def _read_on(self, frame: int) -> None:
+        """Decode and throw away until `frame`, from the beginning if the decoder is past it."""
+        if frame < self._position:
+            self._file.close()
+            self._file = self._open()
+            self._position = 0
+            self.damage = None
+        while self._position < frame and len(self._decode(min(DECODE_FRAMES, frame - self._position))):
+            pass
 
     def _decode(self, count: int) -> np.ndarray:
         """The next `count` frames, mono; less where the file breaks."""

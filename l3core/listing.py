@@ -8,6 +8,7 @@ JSON string, for names with line breaks. What a list names and is not there gets
 
 import heapq
 import json
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -179,22 +180,29 @@ def list_inputs(inputs: Sequence[Pattern | ListFile]) -> Iterator[StoredObject]:
 
 
 def _walk(
-    fs: fsspec.AbstractFileSystem, folder: str, *, deep: bool, hidden: bool
+    fs: fsspec.AbstractFileSystem,
+    folder: str,
+    *,
+    deep: bool,
+    hidden: bool,
+    above: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Files below a folder in the order of their whole paths; linked folders are not followed."""
+    """Files below a folder in the order of their whole paths; links are followed, but not in circles."""
+    above = (*above, os.path.realpath(folder))
     entries = []
     for info in fs.ls(folder, detail=True):
-        is_folder = info["type"] == "directory"
-        if info.get("islink") and fs.isdir(info["name"]):  # it may lead back to where we are
-            continue
         if not hidden and posixpath.basename(info["name"].rstrip("/")).startswith("."):
+            continue
+        is_link = info.get("islink", False)
+        is_folder = info["type"] == "directory" or (is_link and fs.isdir(info["name"]))
+        if is_folder and os.path.realpath(info["name"]) in above:
             continue
         entries.append((info["name"] + ("/" if is_folder else ""), is_folder, info))
     for _, is_folder, info in sorted(entries, key=lambda entry: entry[0]):
         if not is_folder:
             yield info
         elif deep:
-            yield from _walk(fs, info["name"], deep=deep, hidden=hidden)
+            yield from _walk(fs, info["name"], deep=deep, hidden=hidden, above=above)
 
 
 def common_root(inputs: Iterable[Pattern | ListFile]) -> str:

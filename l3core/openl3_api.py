@@ -116,10 +116,7 @@ def get_audio_embedding(
             for signal in signals
         ]
     else:
-        embedder = _embedder(input_repr, content_type, embedding_size, batch_size).regrid(grid)
-        embeddings = [
-            embedder.embed_source(ArraySource(signal, TARGET_SR)).vectors for signal in signals
-        ]
+        embeddings = _embed(signals, grid, (input_repr, content_type, embedding_size), batch_size)
     timestamps = [np.arange(len(embedding)) * hop_size for embedding in embeddings]
     if isinstance(audio, list):
         return embeddings, timestamps
@@ -379,6 +376,25 @@ def _spec(
         )
     except SpecError as error:
         raise OpenL3Error(f"Invalid {error}") from None
+
+
+def _embed(
+    signals: list[np.ndarray], grid: WindowGrid, kind: tuple[str, str, int], batch_size: int
+) -> list[np.ndarray]:
+    """Vectors of each signal; the windows of all of them share batches."""
+    windows = [grid.count(len(signal)) for signal in signals]
+    # the network is compiled for whole batches: a few windows shall not pay for many
+    batch_size = min(batch_size, 1 << (sum(windows) - 1).bit_length())
+    embedder = _embedder(*kind, batch_size).regrid(grid)
+    segments = (
+        (number, segment)
+        for number, signal in enumerate(signals)
+        for segment in embedder.segments(ArraySource(signal, TARGET_SR))
+    )
+    parts: list[list[np.ndarray]] = [[] for _ in signals]
+    for number, vectors, _ in embedder.embed_segments(segments):
+        parts[number].append(vectors)
+    return [np.concatenate(part) for part in parts]
 
 
 @lru_cache(maxsize=2)

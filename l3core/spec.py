@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from l3core.engines import ENGINES
@@ -81,11 +82,11 @@ class EmbeddingSpec:
 
     def _check_hop(self) -> None:
         hop_s = self.network.default_hop_s if self.hop_s is None else self.hop_s
-        if isinstance(hop_s, bool) or not isinstance(hop_s, int | float):
+        if isinstance(hop_s, bool) or not isinstance(hop_s, Real):
             raise SpecError("hop_s", f"needs a number of seconds, got {hop_s!r}")
         try:
-            hop_in_samples(hop_s, self.network.sample_rate_hz)
-        except ValueError as error:
+            hop_in_samples(float(hop_s), self.network.sample_rate_hz)
+        except (ValueError, OverflowError) as error:
             raise SpecError("hop_s", str(error).removeprefix("hop ")) from None
         object.__setattr__(self, "hop_s", float(hop_s))
 

@@ -8,7 +8,7 @@ from l3core.embedding import Embedder
 
 
 def windows_per_second(embedder: Embedder, *, seconds: float) -> float:
-    """Windows a second of the bare compiled model, best of the batches that fit into `seconds`.
+    """Windows a second of the bare compiled model, by the median of the batches that fit into `seconds`.
 
     Args:
         embedder: already loaded.

@@ -186,12 +186,24 @@ def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) 
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)  # fails if there is one: the content is whole or not there
-    except FileExistsError:
-        return False
+        return _put_in_place(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _put_in_place(temporary: str, path: str) -> bool:
+    """Give a whole file its name if no file has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links (FAT, some network mounts): claim the name first
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
     return True
 
 

@@ -125,7 +125,12 @@ def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]
         names = [_text(weight) for weight in root[layer].attrs["weight_names"]]
         # kapre 0.1.4 kept its DFT kernels and mel filters as weights of a "(mel)spectrogram" layer
         if names and "spectrogram" not in layer:
-            arrays = [np.asarray(root[layer][weight], dtype=np.float32) for weight in names]
+            datasets = [root[layer][weight] for weight in names]
+            if any(
+                4 * dataset.size > MAX_BYTES for dataset in datasets
+            ):  # a few bytes can claim any shape
+                raise WeightsError(f"{name}: layer {layer} claims more than {MAX_BYTES >> 20} MiB")
+            arrays = [np.asarray(dataset, dtype=np.float32) for dataset in datasets]
             found.append((layer, arrays))
     return found
 

@@ -41,6 +41,10 @@ def embed_table(
 ) -> dict[str, Any]:
     """Plan, embed, commit and say what became of the input; returns the run record."""
     paths, inputs, weights = _open(args, spec)
+    if not args.allow_empty and next(_listing(args, inputs, paths), None) is None:
+        raise UsageError(
+            f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
+        )
     fingerprint = spec.fingerprint(weights.digest)
     run_id = _run_id()
     try:
@@ -61,11 +65,6 @@ def embed_table(
             started_at=datetime.now(timezone.utc).isoformat(),
             full=args.full,
         )
-        if plan.matched == 0 and not args.allow_empty:
-            storage.remove(paths.staging(run_id), recursive=True)
-            raise UsageError(
-                f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
-            )
         with interruptible():
             record = _execute(args, paths, plan, spec, weights, beam_options)
     except KeyboardInterrupt:
@@ -130,6 +129,14 @@ def all_embedded(record: dict[str, Any]) -> bool:
     )
 
 
+def _after_failure(paths: TablePaths, run_id: str) -> str:
+    """How the table is; a commit that was journalled has happened, whatever failed after it."""
+    pending = load_state(paths).pending
+    if pending is not None and pending["record"]["run_id"] == run_id:
+        return "after its commit: the next command finishes publishing it"
+    return "the table is as it was"
+
+
 def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     """Finish a publication that had begun; how the table is."""
     pending = load_state(paths).pending
@@ -147,9 +154,9 @@ def _run_id() -> str:
 
 def _root(args: argparse.Namespace, state: TableState, inputs: Sequence[Pattern | ListFile]) -> str:
     with naming("--root"):
-        given = storage.absolute(args.root).rstrip("/") if args.root else None
+        given = (storage.absolute(args.root).rstrip("/") or "/") if args.root else None
     if state.root is None:
-        return given or common_root(inputs)
+        return common_root(inputs) if given is None else given
     if given is not None and given != state.root:
         raise UsageError(f"--root {given}: this table's root is {state.root}, and a table has one")
     return state.root
@@ -194,7 +201,8 @@ def _execute(
         except RunError:
             raise
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
-            raise RunError(f"the run failed, the table is as it was: {_last_line(error)}") from error
+            how = _after_failure(paths, plan.run_id)
+            raise RunError(f"the run failed, {how}: {_last_line(error)}") from error
     return read_json(storage.join(paths.runs, f"{plan.run_id}.json"))
 
 

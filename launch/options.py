@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         """Parse all of `argv`."""
         if strangers := self.strangers(argv):
             self.refuse(strangers)
-        args, unknown = self.parse_known_args(argv)
+        args, unknown = self.parse_known_intermixed_args(argv)  # names may follow flags
         if unknown:
             self.refuse(unknown)
         return args

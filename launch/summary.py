@@ -19,13 +19,13 @@ def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
     """The run record and where the table is."""
     peak_rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     facts = {"table": paths.root, "peak_rss_kb": peak_rss_kb, **record}
-    print(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False))
+    print(json.dumps(facts, indent=1, sort_keys=True))
 
 
 def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:
     """What was matched, what became of it, and where it is."""
     matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"
-    print(f"{plan.matched} files matched ({matched}), clip ids are paths below {plan.root}")
+    print(f"{plan.matched} files matched ({matched}), clip ids are paths below {printable(plan.root)}")
     if plan.shards:
         counts = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
         statuses = ", ".join(f"{count} {status}" for status, count in counts)
@@ -40,7 +40,7 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
         _say_trouble(paths, plan, record)
     else:
         print("nothing to do: every file is in the table as it is")
-    print(f"table: {paths.root}  spec={plan.fingerprint}")
+    print(f"table: {printable(paths.root)}  spec={plan.fingerprint}")
 
 
 def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
@@ -49,21 +49,24 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     if not bad:
         return
     shown = 0
+    adopted = any(shard.adopted for shard in plan.shards)
     for row in read_ledger(paths, load_state(paths).ledger(plan.fingerprint)):
-        if row.run_id == plan.run_id and row.error:
+        if row.error and (row.run_id == plan.run_id or adopted):
             print(f"  {row.status}: {printable(row.clip_id)}: {row.error}")
             shown += 1
             if shown == TROUBLE_SHOWN:
                 break
     if bad > shown:
         print(f"  ... and {bad - shown} more")
-    print(f"  all of them: SELECT * FROM '{paths.root}/clips/*/*.parquet' WHERE status <> 'ok'")
+    print(
+        f"  all of them: SELECT * FROM '{printable(paths.root)}/clips/*/*.parquet' WHERE status <> 'ok'"
+    )
 
 
 def print_preview_json(paths: TablePaths, preview: Preview, speed: float | None) -> None:
     """What a run would do, for machines."""
     facts = {"table": paths.root, **preview._asdict(), "windows_per_second": speed}
-    print(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False))
+    print(json.dumps(facts, indent=1, sort_keys=True))
 
 
 def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, speed: float | None) -> None:
@@ -81,6 +84,6 @@ def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, spee
     )
     if preview.unreadable:
         print(f"{preview.unreadable} of the files that were opened hold nothing that can be embedded")
-    print(f"output: about {size(preview.output_bytes)} in {paths.root}")
+    print(f"output: about {size(preview.output_bytes)} in {printable(paths.root)}")
     if speed:
         print(f"time: about {duration(preview.windows / speed)} here, at {speed:.0f} windows/s")

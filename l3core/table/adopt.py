@@ -38,6 +38,7 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
         wanted: keys of all pieces that have to be done.
     """
     shards: dict[tuple[str, str], list[Key]] = {}
+    first_clips: dict[tuple[str, str], str] = {}
     for dead in dead_runs(paths, run_id, fingerprint):
         folder = storage.join(paths.staging(dead), "done")
         for name in storage.names_below(folder, suffix=".json"):
@@ -45,6 +46,7 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
             manifest = json.loads(storage.read_bytes(storage.join(folder, name)))
             if _usable(manifest, storage.join(folder, f"{finished}.parquet")):
                 shards[dead, finished] = [tuple(key) for key in manifest["pieces"]]
+                first_clips[dead, finished] = manifest["clips"][0]["clip_id"]
     owners: dict[Key, tuple[str, str]] = {}
     for shard, keys in shards.items():
         for key in keys:
@@ -59,7 +61,7 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
             target = storage.join(paths.staging(run_id), "done", name + suffix)
             if suffix == ".json" or storage.exists(source):
                 storage.move(source, target)
-        adopted.append(AdoptedShard(name, shards[shard][0][0], len(shards[shard])))
+        adopted.append(AdoptedShard(name, first_clips[shard], len(shards[shard])))
     return Adopted(adopted, frozenset(key for shard in complete for key in shards[shard]))
 
 

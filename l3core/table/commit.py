@@ -9,6 +9,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import groupby
@@ -81,11 +82,18 @@ def _check_base(paths: TablePaths, plan: Plan, state: TableState) -> None:
 
 def _finish(paths: TablePaths, plan: Plan, commit: dict[str, Any]) -> dict[str, Any]:
     publish(paths, commit)
+    # What could not be cleared away is no reason to call a committed run a failed one: the next run of
+    # this spec finds the folder and removes it.
+    with suppress(OSError):
+        _clear(paths, plan)
+    return commit["record"]
+
+
+def _clear(paths: TablePaths, plan: Plan) -> None:
     for dead in dead_runs(paths, plan.run_id, plan.fingerprint):
         storage.remove(paths.staging(dead), recursive=True)
     storage.remove(paths.staging(plan.run_id), recursive=True)
     release(paths, plan.fingerprint, plan.run_id)
-    return commit["record"]
 
 
 class _Build:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from l3core import storage
-from l3core.audio import AudioInfo, Recording
+from l3core.audio import AudioInfo, Recording, seeks_exactly
 from l3core.errors import AudioError
 from l3core.resampling import Resampling
 from l3core.spec import EmbeddingSpec
@@ -41,7 +41,7 @@ class Piece(NamedTuple):
     @property
     def key(self) -> Key:
         """What makes two pieces the same work."""
-        return self.clip_id, self.size_bytes, self.version, self.first_window, self.last_window
+        return self.uri, self.size_bytes, self.version, self.first_window, self.last_window
 
     @property
     def listed(self) -> StoredObject:
@@ -79,7 +79,7 @@ def _windows_of(
 ) -> int | None:
     """Windows of a recording that can be cut; None for one that is read in one go, or not at all."""
     info = probe(listed, storage_options)
-    if info is None or info.codec.startswith(("MP3", "MPEG")):  # a seek reads nearly the whole file
+    if info is None or not seeks_exactly(info):  # every piece would decode all before it
         return None
     return window_count(info, spec)
 

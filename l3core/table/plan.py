@@ -182,8 +182,10 @@ def _verdict(known: LedgerRow | None, listed: StoredObject) -> str:
         return "new"
     if (known.size_bytes, known.version) != (listed.size_bytes, listed.version):
         return "changed"
-    # a good row with an error is one whose last try failed for a reason that passes
-    failed = known.status in TRANSIENT or (known.status == "ok" and known.error is not None)
+    # a good row with an error is one whose last try failed for a reason that passes; permissions change
+    # without a trace in size or version
+    failed = known.status in TRANSIENT or known.status == "forbidden"
+    failed |= known.status == "ok" and known.error is not None
     if failed:
         return "retried"
     return UNCHANGED if known.status in WITH_WINDOWS else FAILED_BEFORE

@@ -81,7 +81,10 @@ def preview_run(
     probed = [_probe(listed, spec, storage_options) for listed in chosen]
     exact = len(chosen) == files
     seconds, windows, error = _extrapolate(probed, total_bytes, files, exact=exact)
-    target = min(shard_windows(spec), max(1, -(-windows // SHARDS_WANTED)))
+    step = shard_windows(spec)
+    cuts = sum(max(1, -(-each.windows // step)) for each in probed)
+    pieces = -(-files * cuts // max(1, len(probed)))
+    target = min(step, max(1, -(-windows // SHARDS_WANTED)))
     return Preview(
         counts=dict(counts),
         files=files,
@@ -90,7 +93,7 @@ def preview_run(
         windows=windows,
         windows_error=error,
         output_bytes=windows * (4 * spec.size + ROW_BYTES),
-        shards=min(files, -(-windows // target)) if windows else 0,
+        shards=min(pieces, -(-windows // target)) if windows else 0,
     )
 
 

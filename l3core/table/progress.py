@@ -2,14 +2,18 @@
 
 import json
 import time
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.table.layout import TablePaths
+from l3core.table.lock import renew
 from l3core.table.plan import Plan
 
 # A note is a small object; on a disk it costs nothing, on a store a request.
 NOTE_EVERY_S = 2.0
+RENEW_EVERY_S = 60.0
 
 
 class Progress(NamedTuple):
@@ -29,11 +33,13 @@ class Progress(NamedTuple):
 
 
 class ShardNotes:
-    """Notes that a running shard leaves every few seconds."""
+    """Notes that a running shard leaves every few seconds; they also keep its run's lock alive."""
 
-    def __init__(self, paths: TablePaths, run_id: str, shard: str) -> None:
+    def __init__(self, paths: TablePaths, run_id: str, shard: str, fingerprint: str) -> None:
         self._uri = storage.join(paths.staging(run_id), "progress", f"{shard}.json")
+        self._renew = partial(renew, paths, fingerprint, run_id)
         self._next = time.monotonic() + NOTE_EVERY_S
+        self._next_renewal = time.monotonic() + RENEW_EVERY_S
 
     def note(self, files: int, windows: int, audio_s: float) -> None:
         """Say how far the shard is; does nothing if the last note is young."""
@@ -41,6 +47,9 @@ class ShardNotes:
             self._next = time.monotonic() + NOTE_EVERY_S
             note = {"files": files, "windows": windows, "audio_s": audio_s}
             storage.write_bytes(self._uri, json.dumps(note).encode())
+        if time.monotonic() >= self._next_renewal:  # a shard may be an MP3 of ten hours
+            self._next_renewal = time.monotonic() + RENEW_EVERY_S
+            self._renew()
 
 
 class RunProgress:
@@ -58,9 +67,15 @@ class RunProgress:
         self._total = sum(shard.estimate for shard in plan.to_embed)
         self._hop_s = hop_s
         self._done: dict[str, dict[str, float]] = {}
+        self._last = Progress(0.0, 0, 0, 0.0)
 
     def __call__(self) -> Progress:
-        """Where the run is now."""
+        """Where the run is now; as it was at the last call while its folder is being cleared away."""
+        with suppress(FileNotFoundError):
+            self._last = self._look()
+        return self._last
+
+    def _look(self) -> Progress:
         for shard in self._names("done"):
             if shard in self._shards and shard not in self._done:
                 self._done[shard] = self._finished(shard)

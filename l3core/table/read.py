@@ -1,5 +1,6 @@
 """Reading a table: the windows of its last commit, whole, whatever is being published meanwhile."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.errors import TableError
 from l3core.table.layout import TablePaths
 from l3core.table.state import TableState, choose_spec, existing_state
 
@@ -15,18 +17,18 @@ METADATA = ("clip_id", "window", "start_s", "silent")
 
 
 def read_windows(
-    table: str,
+    table: str | os.PathLike[str],
     spec: str | None = None,
-    columns: Sequence[str] | None = None,
-    clips: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
+    clips: str | Sequence[str] | None = None,
 ) -> tuple[pa.Table, np.ndarray]:
     """The windows of a table, sorted by clip and window.
 
     Args:
         table: path or URI of the table.
         spec: a fingerprint or the beginning of one; None if the table has only one.
-        columns: metadata columns to read, of `METADATA`; None for all.
-        clips: only these clip ids.
+        columns: metadata column or columns to read, of `METADATA`; None for all.
+        clips: only this clip id, or these.
 
     Returns:
         Metadata as an Arrow table and vectors float32 `(windows, d)`, row for row.
@@ -34,7 +36,11 @@ def read_windows(
     Raises:
         TableError: no such table, or not one spec.
     """
-    paths = TablePaths(storage.absolute(table).rstrip("/"))
+    paths = TablePaths(storage.absolute(os.fspath(table)).rstrip("/"))
+    columns = METADATA if columns is None else _listed(columns)
+    if unknown := [name for name in columns if name not in METADATA]:
+        raise TableError(f"columns must be of {', '.join(METADATA)}, got {', '.join(unknown)}")
+    clips = None if clips is None else _listed(clips)
     state = existing_state(paths)
     while True:
         try:
@@ -46,15 +52,20 @@ def read_windows(
                 raise
 
 
+def _listed(names: str | Sequence[str]) -> list[str]:
+    """One name, or several."""
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _read_state(
     paths: TablePaths,
     state: TableState,
     spec: str | None,
-    columns: Sequence[str] | None,
+    columns: Sequence[str],
     clips: Sequence[str] | None,
 ) -> tuple[pa.Table, np.ndarray]:
     fingerprint = choose_spec(paths, state, spec)
-    wanted = list(METADATA if columns is None else columns)
+    wanted = list(columns)
     read = list(dict.fromkeys([*wanted, "clip_id", "window", "embedding"]))
     parts = [_read(paths, state, path, read, clips) for path in state.windows(fingerprint)]
     if not parts:

@@ -94,10 +94,13 @@ def embed_shard(
     manifest_uri = storage.join(done, f"{shard}.json")
     if storage.exists(manifest_uri):  # a runner may try an element again
         return json.loads(storage.read_bytes(manifest_uri))
+    if storage.exists(storage.join(paths.runs, f"{run_id}.json")):  # even after the commit
+        return {"shard": shard, "file": None, "pieces": [], "clips": [], "busy_s": {}}
     file = storage.join(done, f"{shard}.parquet")
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
-    _embed(file, outcomes, embedder, watch, ShardNotes(paths, run_id, shard), storage_options)
+    notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
+    _embed(file, outcomes, embedder, watch, notes, storage_options)
     rows = _drop_failed(file, outcomes)
     final = f"windows/spec={embedder.fingerprint}/{run_id}-{shard}.parquet"
     manifest = {

@@ -59,7 +59,7 @@ def write_json(uri: str, value: dict[str, Any]) -> None:
 
 def to_json(value: dict[str, Any]) -> bytes:
     """JSON as this project writes it."""
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"  # ASCII: names may be no UTF-8
 
 
 def load_state(paths: TablePaths) -> TableState:
@@ -116,7 +116,7 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None) -> str:
         raise TableError(f"{paths.root} is an empty table: no file was embedded yet")
     listed = ", ".join(state.fingerprints)
     if spec is None:
-        raise TableError(f"{paths.root} holds several specs, choose one with --spec: {listed}")
+        raise TableError(f"{paths.root} holds several specs, choose one (--spec, spec=): {listed}")
     many = "is the beginning of several" if found else "is none"
     raise TableError(f"--spec {spec} {many} of the specs in {paths.root}: {listed}")
 

@@ -37,6 +37,10 @@ class WindowsWriter:
             compression="zstd",
             use_dictionary=["clip_id"],
             write_page_index=True,
+            write_statistics=["clip_id", "window", "start_s", "silent"],
+            sorting_columns=pq.SortingColumn.from_ordering(
+                schema, [("clip_id", "ascending"), ("window", "ascending")]
+            ),
         )
 
     def append(

@@ -142,6 +142,20 @@ def test_a_flac_cut_short_is_read_up_to_the_cut():
         np.testing.assert_allclose(recording.read(5, 2_000), whole[5:2_000, 0], atol=1 / 32_768)
 
 
+def test_a_flac_cut_short_is_read_in_its_middle_all_the_same():
+    """Its decoder cannot seek any more."""
+    whole = sound(800_000)
+    content = encoded(whole, "FLAC", "PCM_16")
+    with opened(content[: len(content) // 2]) as recording:
+        np.testing.assert_allclose(
+            recording.read(100_000, 100_500), whole[100_000:100_500, 0], atol=1e-4
+        )
+        np.testing.assert_allclose(recording.read(50, 90), whole[50:90, 0], atol=1e-4)
+        assert len(recording.read(790_000, 800_000)) == 0
+        assert "decoding broke" in recording.damage
+        np.testing.assert_allclose(recording.read(7, 9), whole[7:9, 0], atol=1e-4)
+
+
 def test_reading_behind_the_end():
     with opened(encoded(sound(1_000), "WAV", "PCM_16")) as recording:
         assert len(recording.read(900, 1_100)) == 100

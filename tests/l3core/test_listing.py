@@ -122,11 +122,14 @@ def test_several_patterns_name_a_file_once(tmp_path):
     assert listed(tmp_path, "*.wav", "a.wav", "", "**") == ["a.wav", "b.wav", "c/d.wav"]
 
 
-def test_linked_folders_are_not_followed(tmp_path):
-    make(tmp_path, "real/a.wav")
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
+    make(tmp_path, "real/a.wav", "elsewhere/b.wav")
     (tmp_path / "real/loop").symlink_to(tmp_path / "real")
-    assert listed(tmp_path, "") == ["real/a.wav"]
-    assert listed(tmp_path, "real/**") == ["real/a.wav"]
+    (tmp_path / "real/up").symlink_to(tmp_path)
+    (tmp_path / "real/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "real")
+    assert listed(tmp_path / "real", "") == ["a.wav", "linked/b.wav", "up/elsewhere/b.wav"]
+    assert listed(tmp_path / "real", "*/*.wav") == ["linked/b.wav"]
 
 
 def test_it_streams(tmp_path):

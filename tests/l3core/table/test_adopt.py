@@ -81,6 +81,19 @@ def test_a_run_that_dies_while_it_plans_loses_nothing(corpus, table):
     assert staged_runs(table) == []
 
 
+def test_shards_of_another_corpus_are_not_adopted(tmp_path, table):
+    """Same names, sizes and times below another root, as two unpacked archives have them."""
+    corpora = [write_files(tmp_path / name, 6, first=first) for name, first in (("a", 0), ("b", 6))]
+    for number, path in enumerate(sorted(corpora[1].iterdir())):
+        path.rename(corpora[1] / f"{number:03d}.wav")
+    for path in [*corpora[0].iterdir(), *corpora[1].iterdir()]:
+        os.utime(path, ns=(10**18, 10**18))
+    PlainRun(corpora[0], table, "run-1").make_plan().embed(shards=4)
+    PlainRun(corpora[1], table, "run-2").all()
+    assert table_rows(table) == expected_rows(corpora[1])
+    assert set(run_ids(table).values()) == {"run-2"}
+
+
 def test_changed_files_are_computed_again(corpus, table):
     PlainRun(corpus, table, "run-1").make_plan().embed()
     replace_file(corpus / "001.wav", 2.0, seed=50)

@@ -160,12 +160,14 @@ def test_cut_recordings_give_the_same_rows(tmp_path, table, monkeypatch, name, r
     monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * windows)
     run = PlainRun(corpus, table, "run-1").all()
     # 5 s are 20,000 samples at 4 kHz: 1 + ceil(19,500 / 1000) = 21 windows
-    assert sum(shard.pieces for shard in run.plan.shards) >= 21 // windows
+    # Vorbis does not seek exactly, so it is one piece
+    cuts = 1 if name == "x.ogg" else 21 // windows
+    assert sum(shard.pieces for shard in run.plan.shards) >= cuts + 2
     assert table_rows(table) == expected_rows(corpus)
     row = ledger(table)[name]
     assert (row["status"], row["windows_expected"], row["windows_written"]) == ("ok", 21, 21)
     # every piece is a file of its own here
-    assert len(row["files"]) == 21 // windows
+    assert len(row["files"]) == cuts
 
 
 def test_a_long_recording_is_replaced_as_a_whole(tmp_path, table, monkeypatch):

@@ -42,7 +42,7 @@ def test_it_is_exact_for_few_files(corpus, tmp_path):
     assert found.output_bytes == found.windows * (4 * 8 + 24)
     run = PlainRun(corpus, table, "run-1").all()
     assert len(table_rows(table)) == len(expected_rows(corpus)) == found.windows
-    assert found.shards <= len(run.plan.shards) + 1
+    assert found.shards == len(run.plan.shards) == 7
 
 
 def test_it_counts_only_what_is_to_do(corpus, tmp_path):

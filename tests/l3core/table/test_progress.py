@@ -28,7 +28,7 @@ def test_a_running_shard_counts_by_its_notes(run, monkeypatch):
     monkeypatch.setattr(progressing, "NOTE_EVERY_S", 0.0)
     look = RunProgress(run.paths, run.plan, hop_s=0.25)
     shard = run.plan.to_embed[0].name
-    notes = ShardNotes(run.paths, run.run_id, shard)
+    notes = ShardNotes(run.paths, run.run_id, shard, run.plan.fingerprint)
     notes.note(0, 3, 0.75)
     assert look()[1:] == (0, 3, 0.75)
     assert 0 < look().share < 1 / 6
@@ -37,7 +37,7 @@ def test_a_running_shard_counts_by_its_notes(run, monkeypatch):
 
 
 def test_notes_are_not_left_at_every_batch(run):
-    notes = ShardNotes(run.paths, run.run_id, "000000")
+    notes = ShardNotes(run.paths, run.run_id, "000000", run.plan.fingerprint)
     for windows in range(100):
         notes.note(0, windows, 0.0)
     assert RunProgress(run.paths, run.plan, hop_s=0.25)().windows == 0
