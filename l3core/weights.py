@@ -126,9 +126,10 @@ def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]
         # kapre 0.1.4 kept its DFT kernels and mel filters as weights of a "(mel)spectrogram" layer
         if names and "spectrogram" not in layer:
             datasets = [root[layer][weight] for weight in names]
-            if any(
-                4 * dataset.size > MAX_BYTES for dataset in datasets
-            ):  # a few bytes can claim any shape
+            if not all(isinstance(dataset, h5py.Dataset) for dataset in datasets):
+                raise WeightsError(f"{name}: layer {layer} holds something else than arrays")
+            # a few bytes can claim an array of any shape
+            if any(4 * dataset.size > MAX_BYTES for dataset in datasets):
                 raise WeightsError(f"{name}: layer {layer} claims more than {MAX_BYTES >> 20} MiB")
             arrays = [np.asarray(dataset, dtype=np.float32) for dataset in datasets]
             found.append((layer, arrays))
