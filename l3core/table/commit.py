@@ -5,7 +5,6 @@ whoever comes next finishes its publication.
 """
 
 import heapq
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from l3core.table.layout import (
 )
 from l3core.table.ledger import read_ledger, write_ledger
 from l3core.table.lock import release
+from l3core.table.manifests import join_pieces, merge_rows, read_manifest
 from l3core.table.plan import Plan, ShardPlan, load_plan
 from l3core.table.state import TableState, load_state, publish, read_json, repair, to_json
 from l3core.table.windows_file import copy_without, file_facts
@@ -122,7 +122,7 @@ class _Build:
             self._write_ledger()
 
     def _take(self, shard: ShardPlan) -> None:
-        manifest = _manifest(self.paths, self.plan, shard)
+        manifest = read_manifest(self.paths, self.plan, shard)
         self.busy.update(manifest["busy_s"])
         written = sum(clip["windows_written"] for clip in manifest["clips"])
         file = manifest["file"]
@@ -139,9 +139,9 @@ class _Build:
 
     def _new_rows(self) -> Iterator[LedgerRow]:
         """One row per clip of this run; pieces of a long recording are put together."""
-        pieces = _merge_shards(self.paths, self.plan)
+        pieces = merge_rows(self.paths, self.plan)
         for _, group in groupby(pieces, key=lambda row: row.clip_id):
-            yield _join_pieces(list(group))
+            yield join_pieces(list(group))
 
     def _rewrite(self) -> None:
         """Copy files without the windows that this run replaces, or that a failed clip left behind."""
@@ -263,49 +263,6 @@ def _settle(new: LedgerRow | None, old: LedgerRow | None) -> LedgerRow:
     if new.status not in WITH_WINDOWS:
         return replace(new, windows_written=0, files=())
     return new
-
-
-def _join_pieces(pieces: list[LedgerRow]) -> LedgerRow:
-    """The row of a recording from those of its pieces: the first trouble counts for all of it."""
-    worst = next((piece for piece in pieces if piece.status not in WITH_WINDOWS), None)
-    worst = worst or next((piece for piece in pieces if piece.error), pieces[0])
-    return replace(
-        worst,
-        windows_expected=sum(piece.windows_expected for piece in pieces),
-        windows_written=sum(piece.windows_written for piece in pieces),
-        files=tuple(dict.fromkeys(file for piece in pieces for file in piece.files)),
-    )
-
-
-def _merge_shards(paths: TablePaths, plan: Plan) -> Iterator[LedgerRow]:
-    """Rows of all manifests by clip id; only manifests that overlap are in memory together."""
-    active: list[tuple[str, int, list[LedgerRow]]] = []
-    waiting = list(reversed(plan.shards))  # sorted by first clip
-    order = 0
-    while active or waiting:
-        while waiting and (not active or waiting[-1].first_clip <= active[0][0]):
-            shard = waiting.pop()
-            rows = [LedgerRow.from_json(row) for row in _manifest(paths, plan, shard)["clips"]]
-            rows.reverse()
-            heapq.heappush(active, (rows[-1].clip_id, order, rows))
-            order += 1
-        _, tie, rows = heapq.heappop(active)
-        yield rows.pop()
-        if rows:
-            heapq.heappush(active, (rows[-1].clip_id, tie, rows))
-
-
-def _manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
-    uri = storage.join(paths.staging(plan.run_id), "done", f"{shard.name}.json")
-    try:
-        manifest = json.loads(storage.read_bytes(uri))
-    except FileNotFoundError:
-        raise RunError(f"shard {shard.name} was not finished; run it again") from None
-    if len(manifest["clips"]) != shard.pieces:
-        raise RunError(
-            f"shard {shard.name} accounts for {len(manifest['clips'])} of {shard.pieces} pieces"
-        )
-    return manifest
 
 
 def _row_count(uri: str) -> int:

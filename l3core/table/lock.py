@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from datetime import datetime, timezone
+from typing import Any
 
 from l3core import storage
 from l3core.errors import RunError
@@ -43,24 +44,24 @@ def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
 
 def renew(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Say that the run is alive; does nothing if the lock is another's by now."""
-    uri = paths.lock(fingerprint)
-    try:
-        owner = json.loads(storage.read_bytes(uri))
-    except FileNotFoundError:
-        return
-    if owner["run_id"] == run_id:
-        storage.write_bytes(uri, json.dumps(owner | {"renewed": time.time()}).encode())
+    if owner := _own(paths, fingerprint, run_id):
+        content = json.dumps(owner | {"renewed": time.time()}).encode()
+        storage.write_bytes(paths.lock(fingerprint), content)
 
 
 def release(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Give the lock back; does nothing if it is another's by now."""
-    uri = paths.lock(fingerprint)
+    if _own(paths, fingerprint, run_id):
+        storage.remove(paths.lock(fingerprint))
+
+
+def _own(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any] | None:
+    """The lock's content if this run has it."""
     try:
-        owner = json.loads(storage.read_bytes(uri))
+        owner = json.loads(storage.read_bytes(paths.lock(fingerprint)))
     except FileNotFoundError:
-        return
-    if owner["run_id"] == run_id:
-        storage.remove(uri)
+        return None
+    return owner if owner["run_id"] == run_id else None
 
 
 def _content(run_id: str) -> bytes:
