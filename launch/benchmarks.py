@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,8 @@ def _write(path: Path, vectors: np.ndarray) -> None:
 
 
 def plumbing(long: Path, short: Path, folder: Path) -> Iterator[Figure]:
-    """The whole run with a model that costs nothing, by seconds of CPU."""
+    """The whole run with a model that costs nothing, by seconds of CPU; Beam is loaded before."""
+    import_module("pipelines.embed")
     for size in (512, 6144):
         record, cpu = _plumb(long, folder / f"plumbing-{size}", size, 0.1)
         yield Figure(
