@@ -135,7 +135,7 @@ class Recording:
             raise AudioError("empty", "the file has a header but no samples")
         self.damage: str | None = None
         self._seeks = seeks_exactly(self.info)
-        self._kept = np.empty(0, np.float32)  # what was read last
+        self._kept: np.ndarray = np.empty(0, np.float32)  # what was read last
         self._kept_start = 0
         self._position = 0  # of the decoder, and the end of what is kept
 

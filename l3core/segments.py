@@ -104,7 +104,7 @@ class _Tape:
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._signal = np.zeros(max(0, -start), dtype=np.float32)
+        self._signal: np.ndarray = np.zeros(max(0, -start), dtype=np.float32)
 
     @property
     def end(self) -> int:
