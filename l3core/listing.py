@@ -130,11 +130,12 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
         raise UsageError("needs a pattern, got an empty one")
     uri = absolute(text, storage_options)
     fs, path = filesystem(uri, storage_options)
-    if not _MAGIC.search(path) or fs.exists(path):  # a name may hold a bracket
+    magic = _MAGIC.search(path)
+    if magic is None or fs.exists(path):  # a name may hold a bracket
         if fs.isdir(path):
             return Pattern(text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False)
         return _below(text, uri, fs, path, path.__eq__, deep=False, hidden=True)
-    fixed = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    fixed = path[: magic.start()].rpartition("/")[0]
     if path.startswith("/"):
         fixed = fixed or "/"
     try:

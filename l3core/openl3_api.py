@@ -9,9 +9,7 @@ end is here; images and video are not.
 """
 
 import os
-import warnings
 from functools import lru_cache
-from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -20,8 +18,15 @@ import soundfile
 from l3core.audio import ArraySource
 from l3core.embedding import Embedder
 from l3core.errors import SpecError
-from l3core.models.l3 import L3
-from l3core.resampling import resampy_best
+from l3core.openl3_input import (
+    TARGET_SR,
+    OpenL3Error,
+    OpenL3Warning,
+    as_lists,
+    prepare,
+    refuse_librosa,
+    validate_frontend,
+)
 from l3core.spec import EmbeddingSpec
 from l3core.weights import load_weights
 from l3core.windows import WindowGrid
@@ -43,18 +48,6 @@ __all__ = [
     "process_image_file",
     "process_video_file",
 ]
-
-TARGET_SR = L3.sample_rate_hz
-FRONTENDS = ("librosa", "kapre")
-INPUT_REPRS = ("linear", "mel128", "mel256")
-
-
-class OpenL3Error(Exception):
-    """What openl3 raises for arguments and files that it cannot use."""
-
-
-class OpenL3Warning(UserWarning):
-    """What openl3 warns of: silent or very short audio."""
 
 
 def get_audio_embedding(
@@ -97,16 +90,16 @@ def get_audio_embedding(
         raise OpenL3Error(
             f"Invalid model provided. Must be of type tf.keras.Model but got {type(model)}"
         )
-    input_repr = _validate_frontend(frontend, input_repr, model)
+    input_repr = validate_frontend(frontend, input_repr, model)
     if str(content_type) not in ("music", "env"):
         raise OpenL3Error(f'Invalid content type "{content_type}"')
     if embedding_size not in (6144, 512):
         raise OpenL3Error(f'Invalid embedding size "{embedding_size}"')
     if verbose not in (0, 1):
         raise OpenL3Error(f"Invalid verbosity level {verbose}")
-    audio_list, rates = _as_lists(audio, sr)
+    audio_list, rates = as_lists(audio, sr)
     signals = [
-        _prepare(signal, rate, hop_size=hop_size, center=center)
+        prepare(signal, rate, hop_size=hop_size, center=center)
         for signal, rate in zip(audio_list, rates)
     ]
     grid = _grid(hop_size, center)
@@ -164,7 +157,7 @@ def process_audio_file(
         paths = filepath
     else:
         raise OpenL3Error(f"filepath should be type str or list[str], but got {filepath}.")
-    input_repr = _validate_frontend(frontend, input_repr, model)
+    input_repr = validate_frontend(frontend, input_repr, model)
     for number, path in enumerate(paths, 1):
         if not os.path.exists(path):
             raise OpenL3Error(f'File "{path}" could not be found.')
@@ -213,7 +206,7 @@ def load_audio_embedding_model(
         OpenL3Error: arguments that openl3 does not know.
         WeightsError: the weights could not be fetched.
     """
-    input_repr = _validate_frontend(frontend, input_repr, None)
+    input_repr = validate_frontend(frontend, input_repr, None)
     return _keras_model(_spec(input_repr, content_type, embedding_size), frontend)
 
 
@@ -226,7 +219,7 @@ def load_audio_embedding_model_from_path(
         OpenL3Error: arguments that openl3 does not know.
         WeightsError: no such file, or one that does not fit.
     """
-    input_repr = _validate_frontend(frontend, input_repr, None)
+    input_repr = validate_frontend(frontend, input_repr, None)
     return _keras_model(_spec(input_repr, "music", embedding_size, str(model_path)), frontend)
 
 
@@ -245,8 +238,8 @@ def preprocess_audio(
             front end.
     """
     if input_repr:
-        _refuse_librosa()
-    signal = _prepare(audio, sr, hop_size=hop_size, center=center)
+        refuse_librosa()
+    signal = prepare(audio, sr, hop_size=hop_size, center=center)
     return _windows(signal, _grid(hop_size, center))
 
 
@@ -272,78 +265,6 @@ def load_image_embedding_model(*args: Any, **kwargs: Any) -> NoReturn:
 
 def _refuse_images(name: str) -> NoReturn:
     raise OpenL3Error(f"{name} is not here: l3flow embeds audio only; use openl3 for images and video")
-
-
-def _refuse_librosa() -> NoReturn:
-    raise OpenL3Error(
-        "the librosa front end is not here: use frontend='kapre', openl3's default for the same weights"
-    )
-
-
-def _validate_frontend(frontend: str, input_repr: str | None, model: "keras.Model | None") -> str:
-    if frontend not in FRONTENDS:
-        raise OpenL3Error(f'Invalid frontend "{frontend}". Must be one of {FRONTENDS}')
-    if frontend == "librosa":
-        _refuse_librosa()
-    if model is not None and len(model.input_shape) != 3:
-        raise OpenL3Error(
-            f"Invalid model input shape: {model.input_shape}. Expected 3 dims got "
-            f"{len(model.input_shape)}."
-        )
-    input_repr = "mel256" if input_repr is None else input_repr
-    if str(input_repr) not in INPUT_REPRS:
-        raise OpenL3Error(f'Invalid input representation "{input_repr}". Must be one of {INPUT_REPRS}')
-    return str(input_repr)
-
-
-def _as_lists(audio: Any, sr: Any) -> tuple[list[np.ndarray], list[Any]]:
-    if isinstance(audio, np.ndarray):
-        signals = [audio]
-    elif isinstance(audio, list):
-        signals = audio
-    else:
-        raise OpenL3Error(f"audio must be type list[np.ndarray] or np.ndarray. Got {type(audio)}")
-    if isinstance(sr, Real):
-        rates = [sr] * len(signals)
-    elif isinstance(sr, list):
-        rates = sr
-    else:
-        raise OpenL3Error(f"sr must be type list[numbers.Real] or numbers.Real. Got {type(sr)}")
-    if len(signals) != len(rates):
-        raise OpenL3Error(
-            f"Mismatch between number of audio inputs ({len(signals)}) and number of sample rates "
-            f"({len(rates)})"
-        )
-    return signals, rates
-
-
-def _prepare(audio: np.ndarray, sr: Any, *, hop_size: Any, center: Any) -> np.ndarray:
-    """openl3's checks and warnings, downmix and resampling: a mono signal at 48 kHz."""
-    if audio.size == 0:
-        raise OpenL3Error("Got empty audio")
-    if np.all(audio == 0):
-        warnings.warn("Provided audio is all zeros", OpenL3Warning, stacklevel=3)
-    if audio.ndim > 2:
-        raise OpenL3Error("Audio array can only be be 1D or 2D")
-    if audio.ndim == 2:
-        audio = np.mean(audio, axis=1)
-    if not np.issubdtype(audio.dtype, np.floating):
-        audio = audio.astype(np.float32)
-    if not isinstance(sr, Real) or sr <= 0:
-        raise OpenL3Error(f"Invalid sample rate {sr}")
-    if not isinstance(hop_size, Real) or hop_size <= 0:
-        raise OpenL3Error(f"Invalid hop size {hop_size}")
-    if center not in (True, False):
-        raise OpenL3Error(f"Invalid center value {center}")
-    if sr != TARGET_SR:
-        audio = resampy_best(audio, float(sr), TARGET_SR)
-    if audio.size < TARGET_SR:
-        warnings.warn(
-            "Duration of provided audio is shorter than window size (1 second). Audio will be padded.",
-            OpenL3Warning,
-            stacklevel=3,
-        )
-    return audio
 
 
 def _grid(hop_size: float, center: bool) -> WindowGrid:

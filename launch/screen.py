@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -71,10 +70,9 @@ def _watch_terminal(console: Console, look: Callable[[], Progress], stop: thread
 
 def _watch_plain(console: Console, look: Callable[[], Progress], stop: threading.Event) -> None:
     start = time.monotonic()
-    file: TextIO = console.file  # type: ignore[assignment]
     while not stop.wait(PLAIN_LINE_EVERY_S):
         progress = look()
         if not progress.windows:
             start = time.monotonic()
         words = describe(progress, time.monotonic() - start)
-        print(f"{100 * progress.share:.0f} %: {words}", file=file, flush=True)
+        print(f"{100 * progress.share:.0f} %: {words}", file=sys.stderr, flush=True)

@@ -30,7 +30,7 @@ def interruptible() -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except Exception:
+    except Exception:  # of any kind: Beam and TensorFlow each wrap an interrupt in their own
         if hit:
             raise KeyboardInterrupt from None
         raise

@@ -12,6 +12,7 @@ from l3core import storage
 from l3core.errors import RunError
 from l3core.table.layout import TablePaths
 from l3core.table.read import read_windows
+from l3core.table.shard import embed_shard
 from l3core.table.state import load_state, repair
 from tests.corpus import (
     PlainRun,
@@ -255,3 +256,30 @@ def _edit(path, key, value):
 def _swap_parquet(done, name):
     other = next(path for path in done.glob("*.parquet") if path.stem != name)
     shutil.copy(other, done / f"{name}.parquet")
+
+
+def test_a_shard_that_a_runner_tries_again_after_the_commit_changes_nothing(tmp_path):
+    corpus, table = write_files(tmp_path / "corpus", 3), tmp_path / "table"
+    run = PlainRun(corpus, table, "run-1").all()
+    after = snapshot(table)
+    shard = run.plan.to_embed[0].name
+    assert embed_shard(run.paths, run.run_id, shard, run.embedder)["clips"] == []
+    assert snapshot(table) == after
+    assert staged_runs(table) == []
+
+
+def test_clearing_up_that_fails_leaves_a_committed_run_committed(tmp_path, monkeypatch):
+    """A network disk may hold on to a file that is open somewhere."""
+    corpus, table = write_files(tmp_path / "corpus", 3), tmp_path / "table"
+    run = PlainRun(corpus, table, "run-1").make_plan().embed()
+
+    def busy(uri, **options):
+        raise OSError("Directory not empty")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "remove", busy)
+        run.commit()
+    assert table_rows(table) == expected_rows(corpus)
+    PlainRun(corpus, table, "run-2").all()  # the next run finds the folder, and removes it
+    assert staged_runs(table) == []
+    assert table_rows(table) == expected_rows(corpus)
