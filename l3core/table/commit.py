@@ -112,6 +112,7 @@ class _Build:
         self.windows = 0
         self.audio_s = 0.0
         self.busy: Counter[str] = Counter()
+        self.bytes_read = 0
 
     def collect(self) -> None:
         """Check the shards, rewrite files that hold replaced clips, write the new ledger."""
@@ -124,6 +125,7 @@ class _Build:
     def _take(self, shard: ShardPlan) -> None:
         manifest = read_manifest(self.paths, self.plan, shard)
         self.busy.update(manifest["busy_s"])
+        self.bytes_read += manifest["bytes_read"]
         written = sum(clip["windows_written"] for clip in manifest["clips"])
         file = manifest["file"]
         if file is None:
@@ -237,6 +239,10 @@ class _Build:
             "windows": self.windows,
             "audio_s": self.audio_s,
             "wall_s": wall_s,
+            "windows_per_s": self.windows / max(wall_s, 1e-9),
+            "x_real_time": self.audio_s / max(wall_s, 1e-9),
+            "bytes_read": self.bytes_read,
+            "bytes_written": sum(file["bytes"] for file in self.added),
             "busy_s": dict(self.busy),
         }
         spec = {

@@ -4,9 +4,9 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, BinaryIO, TypeVar, cast
 
 from l3core import storage
 from l3core.audio import AudioInfo, Recording
@@ -20,10 +20,13 @@ from l3core.table.pieces import Piece
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.state import to_json
+from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import copy_without, file_facts, writing_windows
 
 # Segments of about ten seconds that a thread decodes ahead of the model.
 SEGMENTS_AHEAD = 8
+
+T = TypeVar("T")
 
 
 class Outcome:
@@ -59,22 +62,6 @@ class Outcome:
         )
 
 
-class Stopwatch:
-    """Busy seconds by the kind of work."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timing(self, kind: str) -> Iterator[None]:
-        """Add the time that the block takes."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - start
-
-
 def embed_shard(
     paths: TablePaths,
     run_id: str,
@@ -95,7 +82,7 @@ def embed_shard(
     if storage.exists(manifest_uri):  # a runner may try an element again
         return json.loads(storage.read_bytes(manifest_uri))
     if storage.exists(storage.join(paths.runs, f"{run_id}.json")):  # even after the commit
-        return {"shard": shard, "file": None, "pieces": [], "clips": [], "busy_s": {}}
+        return {"shard": shard, "file": None, "pieces": [], "clips": []}
     file = storage.join(done, f"{shard}.parquet")
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
@@ -109,6 +96,7 @@ def embed_shard(
         "pieces": [outcome.piece.key for outcome in outcomes],
         "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
         "busy_s": watch.seconds,
+        "bytes_read": watch.bytes_read,
         "host": socket.gethostname(),
     }
     storage.write_bytes(manifest_uri, to_json(manifest))
@@ -127,10 +115,10 @@ def _embed(
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     segments = prefetch(_segments(outcomes, embedder, watch, storage_options), SEGMENTS_AHEAD)
-    embedded = embedder.embed_segments(segments)
+    embedded = embedder.embed_segments(_waiting(segments, watch))
     with writing_windows(file, embedder.spec.size) as writer:
         while True:
-            with watch.timing("model_and_wait"):
+            with watch.timing("model"):
                 part = next(embedded, None)
             if part is None:
                 break
@@ -158,29 +146,46 @@ def _segments(
 ) -> Iterator[tuple[Outcome, Segment]]:
     """Segments of all pieces; one that fails notes why and ends, and the next one begins."""
     for outcome in outcomes:
-        segments = _segments_of(outcome, embedder, storage_options)
+        segments = _segments_of(outcome, embedder, watch, storage_options)
         while True:
             try:
-                with watch.timing("read_and_decode"):
+                with watch.timing("resample"):
                     segment = next(segments, None)
             except AudioError as error:
                 outcome.error = error
                 break
             if segment is None:
                 break
+            ready = time.perf_counter()
             yield outcome, segment
+            watch.seconds["wait_for_model"] += time.perf_counter() - ready
+
+
+def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
+    """The same items, with the time that they keep the caller waiting."""
+    while True:
+        with watch.timing("wait_for_audio"):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
 
 
 def _segments_of(
-    outcome: Outcome, embedder: Embedder, storage_options: StorageOptions
+    outcome: Outcome, embedder: Embedder, watch: Stopwatch, storage_options: StorageOptions
 ) -> Iterator[Segment]:
     piece = outcome.piece
-    with storage.open_pinned(piece.listed, storage_options) as file, Recording(file) as recording:
+    with ExitStack() as stack:
+        with watch.timing("read"):
+            file = stack.enter_context(storage.open_pinned(piece.listed, storage_options))
+        with watch.timing("decode"):
+            timed = cast(BinaryIO, TimedFile(file, watch))
+            recording = stack.enter_context(Recording(timed))
         outcome.info = recording.info
         total = embedder.window_count(recording.info)
         last = total if piece.last_window is None else piece.last_window
         outcome.windows = range(piece.first_window, last)
-        yield from embedder.segments(recording, outcome.windows)
+        yield from embedder.segments(TimedSource(recording, watch), outcome.windows)
 
 
 def _drop_failed(file: str, outcomes: Sequence[Outcome]) -> int:
