@@ -40,7 +40,7 @@ class Embedder:
     Args:
         spec: what to compute; the default spec is openl3's default.
         weights: already loaded ones; else those that the spec names.
-        batch_size: windows in one call of the network; None: the engine's own.
+        batch_size: windows in one call of the network, at most; None: the engine's own.
         storage_options: for fsspec, where the spec's weights are a URI.
 
     Attributes:

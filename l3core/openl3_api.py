@@ -303,9 +303,6 @@ def _embed(
     signals: list[np.ndarray], grid: WindowGrid, kind: tuple[str, str, int], batch_size: int
 ) -> list[np.ndarray]:
     """Vectors of each signal; the windows of all of them share batches."""
-    windows = [grid.count(len(signal)) for signal in signals]
-    # the network is compiled for whole batches: a few windows shall not pay for many
-    batch_size = min(batch_size, 1 << (sum(windows) - 1).bit_length())
     embedder = _embedder(*kind, batch_size).regrid(grid)
     segments = (
         (number, segment)

@@ -1,4 +1,4 @@
-"""Packing: windows of many clips in batches of one fixed size, without copying a sample per window.
+"""Packing: windows of many clips in batches of one size, without copying a sample per window.
 
 A batch is one flat signal and the places in it where windows start; the windows themselves are cut on
 the device. At a hop of 0.1 s that moves a tenth of the bytes that finished windows would take.
@@ -21,18 +21,13 @@ class Batch(Generic[K]):
 
     Attributes:
         signal: float32 `(samples,)`, the signals of all windows one after the other.
-        starts: int32 `(batch_size,)`; the places behind the last window hold 0.
+        starts: int32 `(windows,)`.
         parts: whose windows they are, in order: (key, silent flags of its windows).
     """
 
     signal: np.ndarray
     starts: np.ndarray
     parts: list[tuple[K, np.ndarray]]
-
-    @property
-    def windows(self) -> int:
-        """Windows that are really in it."""
-        return sum(len(silent) for _, silent in self.parts)
 
 
 def pack(
@@ -76,9 +71,7 @@ class _Packer(Generic[K]):
         return len(starts)
 
     def flush(self) -> Batch[K]:
-        starts = np.zeros(self._batch_size, dtype=np.int32)
-        filled = np.concatenate(self._starts)
-        starts[: len(filled)] = filled
+        starts = np.concatenate(self._starts).astype(np.int32)
         batch = Batch(np.concatenate(self._pieces), starts, self._parts)
         self._begin()
         return batch

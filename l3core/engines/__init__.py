@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A compiled network for batches of one fixed size."""
+    """A compiled network.
+
+    Attributes:
+        batch_size: windows in a call, at most; the size that it is fastest with.
+    """
 
     batch_size: int
 
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Signal float32 `(samples,)` and window starts int32 `(batch_size,)` -> `(batch_size, d)`."""
+        """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`."""
 
 
 class EngineInfo(NamedTuple):

@@ -15,13 +15,16 @@ class TensorFlowEngine:
     Args:
         spec: what to compute.
         weights: of the spec's model.
-        batch_size: windows in a call.
+        batch_size: windows in a call, at most.
+        fixed: compute calls with fewer windows as full ones. A GPU chooses and keeps its algorithms by
+            shape; a CPU is as fast with any, and would only compute windows that nobody needs.
     """
 
-    def __init__(self, spec: EmbeddingSpec, weights: Weights, batch_size: int) -> None:
+    def __init__(self, spec: EmbeddingSpec, weights: Weights, batch_size: int, *, fixed: bool) -> None:
         # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.batch_size = batch_size
+        self._fixed = fixed
         model = spec.network
         frontend = model.build_frontend(spec)
         network = _with_policy(spec, weights)
@@ -30,7 +33,7 @@ class TensorFlowEngine:
         @tf.function(
             input_signature=[
                 tf.TensorSpec([None], tf.float32),
-                tf.TensorSpec([batch_size], tf.int32),
+                tf.TensorSpec([batch_size if fixed else None], tf.int32),
             ]
         )
         def embed(signal: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
@@ -43,17 +46,21 @@ class TensorFlowEngine:
 
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """See `l3core.engines.Engine`."""
-        return self._embed(tf.constant(signal), tf.constant(starts)).numpy()
+        windows = len(starts)
+        if self._fixed:
+            starts = np.pad(starts, (0, self.batch_size - windows))
+        return self._embed(tf.constant(signal), tf.constant(starts)).numpy()[:windows]
 
 
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> TensorFlowEngine:
     """The engine for a spec; see `l3core.engines.load_engine`."""
-    for gpu in tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # the device is in use by this process already, as its owner chose
             break
-    return TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE)
+    return TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(gpus))
 
 
 def _with_policy(spec: EmbeddingSpec, weights: Weights) -> tf.keras.Model:

@@ -8,6 +8,7 @@ import pytest
 
 from l3core import Embedder, EmbeddingSpec
 from l3core.audio import ArraySource
+from l3core.engines.tensorflow import TensorFlowEngine
 from l3core.weights import load_weights
 from tests.golden import golden_arrays, golden_file
 
@@ -157,6 +158,18 @@ def test_silence_in_the_middle_is_flagged():
 def test_a_window_is_the_same_in_any_batch(batch_size):
     found = edgel3(hop_s=0.3, batch_size=batch_size).embed(recording(), 44_100)
     assert relative_l2(found.vectors, whole().vectors).max() <= 1e-5
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_last_batch_is_no_other_whether_it_is_filled_up_or_not(fixed):
+    """A GPU computes it as a full one, a CPU just the windows that there are."""
+    spec, weights = edgel3(hop_s=0.3).spec, edgel3(hop_s=0.3).weights
+    engine = TensorFlowEngine(spec, weights, 8, fixed=fixed)
+    signal = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000).astype(np.float32)
+    starts = np.arange(8, dtype=np.int32) * 1_000
+    full, few = engine(signal, starts), engine(signal, starts[2:5])
+    assert few.shape == (3, 64)
+    assert relative_l2(few, full[2:5]).max() <= 1e-5
 
 
 @pytest.mark.parametrize("cuts", [[1], [44, 45], [7, 31, 33, 80]])
