@@ -1,56 +1,97 @@
-"""Doing the next items while the present one is used."""
+"""Doing what comes next while the present is used: several recordings are read and decoded ahead."""
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-class _End:
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+class _End(NamedTuple):
+    """Behind the last item of a source, or behind the last source."""
+
+    error: BaseException | None = None
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items in the same order, made by a thread that is at most `depth` finished ones ahead.
+def prefetch(
+    sources: Iterable[Callable[[], Iterable[T]]], *, threads: int, sources_ahead: int, items_ahead: int
+) -> Iterator[T]:
+    """The items of all sources, one source after the other, made ahead of need by threads.
 
-    An error of the iterable is raised here, after the items before it. When the caller stops early,
-    the thread ends after the item that it is at.
+    Each source is worked on by one thread. An error of a source is raised here, after the items before
+    it. When the caller stops early, the threads end after the items that they are at.
+
+    Args:
+        sources: called, in a thread, for their items.
+        threads: sources that are worked on at the same time.
+        sources_ahead: sources that are begun and not used up, at most; at least `threads` of use.
+        items_ahead: finished items of one source that wait, at most.
     """
-    ahead: queue.Queue[T | _End] = queue.Queue(depth)
-    stop = threading.Event()
+    work = _Work(iter(sources), sources_ahead, items_ahead)
+    workers = [threading.Thread(target=work.run, name="prefetch", daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield from work.items()
+    finally:
+        work.stop.set()
+        for worker in workers:
+            worker.join()
 
-    def put(item: T | _End) -> bool:
-        while not stop.is_set():
+
+class _Work(Generic[T]):
+    """What the threads share: the sources that are left, and the begun ones in their order."""
+
+    def __init__(
+        self, sources: Iterator[Callable[[], Iterable[T]]], sources_ahead: int, items_ahead: int
+    ) -> None:
+        self.stop = threading.Event()
+        self._sources = sources
+        self._taking = threading.Lock()
+        self._items_ahead = items_ahead
+        self._begun: queue.Queue[queue.Queue[T | _End] | _End] = queue.Queue(max(1, sources_ahead))
+
+    def items(self) -> Iterator[T]:
+        """Items in the order of the sources, as they come."""
+        while not isinstance(begun := self._begun.get(), _End):
+            while not isinstance(item := begun.get(), _End):
+                yield item
+            if item.error is not None:
+                raise item.error
+        if begun.error is not None:
+            raise begun.error
+
+    def run(self) -> None:
+        """Work on one source after the other until there are no more."""
+        while True:
+            with self._taking:  # so that sources are queued in the order in which they are taken
+                begun: queue.Queue[T | _End] = queue.Queue(self._items_ahead)
+                try:
+                    source = next(self._sources, None)
+                except BaseException as error:  # every error belongs to the caller's thread
+                    self._put(self._begun, _End(error))
+                    return
+                if not self._put(self._begun, _End() if source is None else begun) or source is None:
+                    return
+            self._fill(begun, source)
+
+    def _fill(self, begun: "queue.Queue[T | _End]", source: Callable[[], Iterable[T]]) -> None:
+        try:
+            for item in source():
+                if not self._put(begun, item):
+                    return
+        except BaseException as error:  # every error belongs to the caller's thread
+            self._put(begun, _End(error))
+        else:
+            self._put(begun, _End())
+
+    def _put(self, place: "queue.Queue", item: object) -> bool:
+        """Wait for a free place; False if nobody wants the item any more."""
+        while not self.stop.is_set():
             try:
-                ahead.put(item, timeout=0.1)
+                place.put(item, timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:  # every error belongs to the caller's thread
-            put(_End(error))
-        else:
-            put(_End())
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = ahead.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join()

@@ -5,9 +5,9 @@ import numpy as np
 
 def zero_runs(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where runs of zeros begin and end, int64 `(runs,)` each; ends are behind the last zero."""
-    is_zero = np.zeros(len(samples) + 2, dtype=np.int8)
-    is_zero[1:-1] = samples == 0
-    edges = np.flatnonzero(np.diff(is_zero))
+    is_zero = np.zeros(len(samples) + 2, dtype=bool)
+    np.equal(samples, 0, out=is_zero[1:-1])
+    edges = np.flatnonzero(is_zero[1:] != is_zero[:-1])
     return edges[::2], edges[1::2]
 
 

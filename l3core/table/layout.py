@@ -8,7 +8,6 @@ OUT/runs/<run_id>.json                what each run added and removed
 OUT/_l3flow/                          ours: journal, lock, staging, weights; nobody else reads it
 """
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,8 +77,7 @@ class LedgerRow:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
-        row = dataclasses.asdict(self)
-        return row | {"files": list(self.files), "embedded_at": self.embedded_at.isoformat()}
+        return vars(self) | {"files": list(self.files), "embedded_at": self.embedded_at.isoformat()}
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> "LedgerRow":
@@ -128,7 +126,7 @@ def windows_schema(size: int) -> pa.Schema:
 
 def ledger_batch(rows: Iterable[LedgerRow]) -> pa.RecordBatch:
     """Ledger rows as Arrow."""
-    return pa.RecordBatch.from_pylist([dataclasses.asdict(row) for row in rows], LEDGER_SCHEMA)
+    return pa.RecordBatch.from_pylist([vars(row) for row in rows], LEDGER_SCHEMA)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,18 @@
 """Where a shard's time goes: busy seconds by kind of work, and the wrappers that measure them."""
 
+import io
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from l3core.audio import AudioInfo, Source
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # Work first, then what the two threads wait for each other.
 KINDS = ("read", "decode", "resample", "model", "write", "wait_for_audio", "wait_for_model")
@@ -17,7 +21,7 @@ KINDS = ("read", "decode", "resample", "model", "write", "wait_for_audio", "wait
 class Stopwatch:
     """Seconds by kind; a kind timed within another one counts for itself alone.
 
-    Each kind is timed by one thread at a time.
+    Threads that do the same kind of work at the same time add up.
 
     Attributes:
         seconds: of each of `KINDS`.
@@ -28,6 +32,7 @@ class Stopwatch:
         self.seconds = dict.fromkeys(KINDS, 0.0)
         self.bytes_read = 0
         self._local = threading.local()
+        self._adding = threading.Lock()
 
     @contextmanager
     def timing(self, kind: str) -> Iterator[None]:
@@ -39,23 +44,43 @@ class Stopwatch:
             yield
         finally:
             took = time.perf_counter() - start
-            self.seconds[kind] += took - self._local.inner
+            self.add(kind, took - self._local.inner)
             self._local.inner = outer + took
 
+    def add(self, kind: str, seconds: float) -> None:
+        """Add to `kind`."""
+        with self._adding:
+            self.seconds[kind] += seconds
 
-class TimedFile:
-    """A binary file whose reads are timed and counted."""
+    def add_bytes(self, count: int) -> None:
+        """Add to `bytes_read`."""
+        with self._adding:
+            self.bytes_read += count
+
+
+class TimedFile(io.RawIOBase):
+    """A binary file whose reads are timed and counted; it is not closed with this one."""
 
     def __init__(self, file: BinaryIO, watch: Stopwatch) -> None:
         self._file = file
         self._watch = watch
 
-    def read(self, size: int = -1) -> bytes:
-        """As the file's own."""
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """As `io.RawIOBase` has it."""
+        view = memoryview(buffer)
         with self._watch.timing("read"):
-            content = self._file.read(size)
-        self._watch.bytes_read += len(content)
-        return content
+            content = self._file.read(len(view))
+        view[: len(content)] = content
+        self._watch.add_bytes(len(content))
+        return len(content)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As the file's own."""

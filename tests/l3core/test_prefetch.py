@@ -1,4 +1,4 @@
-"""Prefetching: the same items in the same order, errors in their place, and a thread that ends."""
+"""Prefetching: the same items in the same order, errors in their place, and threads that end."""
 
 import itertools
 import threading
@@ -6,7 +6,18 @@ import time
 
 import pytest
 
-from l3core.prefetch import prefetch
+from l3core import prefetch as module
+
+
+def prefetch(items, depth):
+    """One source, one thread."""
+    return module.prefetch([lambda: items], threads=1, sources_ahead=1, items_ahead=depth)
+
+
+def several(sources, *, threads=3, sources_ahead=4, items_ahead=2):
+    return module.prefetch(
+        sources, threads=threads, sources_ahead=sources_ahead, items_ahead=items_ahead
+    )
 
 
 def settled(value, seconds=0.3):
@@ -98,3 +109,85 @@ def test_an_error_of_the_consumer_ends_the_thread():
     with pytest.raises(ZeroDivisionError):
         consume()
     assert prefetch_threads() == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("lengths", [[], [0], [3, 0, 0, 1, 7, 0, 2], [1] * 40])
+def test_sources_come_one_after_the_other(threads, lengths):
+    def source(number, length):
+        def items():
+            for index in range(length):
+                time.sleep(0.001 * (number % 3))  # later sources are ready first
+                yield number, index
+
+        return items
+
+    sources = [source(number, length) for number, length in enumerate(lengths)]
+    found = list(several(iter(sources), threads=threads))
+    assert found == [(number, index) for number, length in enumerate(lengths) for index in range(length)]
+    assert prefetch_threads() == []
+
+
+def test_threads_work_on_several_sources_at_the_same_time():
+    together = threading.Barrier(3, timeout=10)  # breaks unless three sources wait here at once
+
+    def items():
+        yield together.wait()
+
+    assert sorted(several([items] * 3, threads=3)) == [0, 1, 2]
+
+
+def test_sources_are_begun_in_bounds():
+    begun = 0
+
+    def source():
+        nonlocal begun
+        begun += 1
+        return [begun]
+
+    ahead = several(itertools.repeat(source), threads=2, sources_ahead=4)
+    next(ahead)
+    # the one that is used, four that wait, and one in the hand of each thread
+    assert 5 <= settled(lambda: begun) <= 7
+    ahead.close()
+    assert prefetch_threads() == []
+
+
+def test_an_error_in_a_source_comes_after_the_sources_before_it():
+    def broken():
+        yield 2
+        raise KeyError("broken")
+
+    ahead = several([lambda: [0, 1], broken, lambda: [3]])
+    assert [next(ahead) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="broken"):
+        next(ahead)
+    assert prefetch_threads() == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_the_list_of_sources_is_raised(threads):
+    def sources():
+        yield lambda: [0]
+        raise KeyError("no list")
+
+    ahead = several(sources(), threads=threads)
+    assert next(ahead) == 0
+    with pytest.raises(KeyError, match="no list"):
+        next(ahead)
+    assert prefetch_threads() == []
+
+
+def test_a_source_that_is_given_up_is_closed():
+    closed = threading.Event()
+
+    def items():
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    ahead = several([items])
+    next(ahead)
+    ahead.close()
+    assert closed.is_set()

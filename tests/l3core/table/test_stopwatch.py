@@ -1,6 +1,7 @@
 """The stopwatch: what is timed within counts for itself alone."""
 
 import io
+import threading
 import time
 from contextlib import suppress
 
@@ -39,8 +40,26 @@ def test_a_failing_block_is_timed_and_leaves_no_trace_in_the_next() -> None:
 
 def test_bytes_are_counted_as_they_are_read() -> None:
     watch = Stopwatch()
-    file = TimedFile(io.BytesIO(b"0123456789"), watch)  # type: ignore[arg-type]
-    file.read(4)
-    file.seek(0)
-    file.read()
-    assert watch.bytes_read == 14
+    file = io.BufferedReader(TimedFile(io.BytesIO(b"0123456789" * 100), watch), 400)
+    assert file.read(4) == b"0123"
+    assert watch.bytes_read == 400
+    assert file.seek(990) == 990
+    assert file.read() == b"0123456789"
+    assert watch.bytes_read == 410
+
+
+def test_threads_add_up() -> None:
+    watch = Stopwatch()
+
+    def count() -> None:
+        for _ in range(20_000):
+            watch.add("read", 1.0)
+            watch.add_bytes(1)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert watch.seconds["read"] == 80_000
+    assert watch.bytes_read == 80_000
