@@ -21,8 +21,11 @@ REQUIRES = [
     "h5py>=3.11,<4",  # weights files
     "requests>=2.32,<3",  # fetching published weights
     "rich>=13.9,<16",  # progress and tables on a terminal
+    "jinja2>=3.1,<4",  # pages
+    "matplotlib>=3.10,<4",  # their charts
 ]
 EXTRAS = {
+    "bench": ["yappi>=1.6,<2"],  # bench --profile
     "demo": ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"],
     "dev": [
         "duckdb>=1.3,<3",
@@ -33,6 +36,7 @@ EXTRAS = {
         "pytest>=8.3,<10",
         "ruff>=0.14,<1",
         "types-requests",
+        "yappi>=1.6,<2",
     ],
 }
 
@@ -48,11 +52,13 @@ setup(
         "l3core",
         "l3core.engines",
         "l3core.models",
+        "l3core.reports",
         "l3core.table",
         "launch",
+        "launch.benchmarks",
         "pipelines",
     ],
-    package_data={"l3core.models": ["data/*"]},
+    package_data={"l3core.models": ["data/*"], "l3core.reports": ["templates/*"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["l3flow = launch.main:run"]},

@@ -14,18 +14,27 @@ from launch.options import Parser, add_output_flags, add_spec_flags, number, spe
 from launch.quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from launch.benchmarks import Figure
+    from launch.benchmarks.figures import Figure
 
-PARTS = ("model", "stages", "plumbing", "whole")
+PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning")
+DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
+SECOND_HOP_S = 1.0  # the whole command is measured at this hop, too
 
 DESCRIPTION = """\
-Measure: the bare compiled model, each stage alone, the plumbing with a model that costs nothing, and the
-whole command on a generated corpus. Compare ratios of one run; single figures vary with the machine.
+Measure what this machine does. Compare ratios of one run; single figures vary with the machine.
+
+  model      the bare compiled model, and for l3 its share of a matrix product's GFLOP/s
+  stages     decoding, resampling and writing, each alone
+  plumbing   the whole run with a model that costs nothing
+  whole      the whole command on a generated corpus, at the given hop and at 1 s
+  memory     peak memory over 10 min and 10 h, over 1,000 and 10,000 files (takes minutes, and 1.2 GB)
+  planning   planning 1,000,000 names, listing 100,000 files
 
 examples:
   l3flow bench --model edgel3-sea-64
   l3flow bench --weights random:0 --hop 1 --minutes 20 --json
-  l3flow bench --only plumbing --minutes 20
+  l3flow bench --only plumbing --minutes 20 --profile
+  l3flow bench --only memory planning
 """
 
 
@@ -33,9 +42,18 @@ def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
-    add("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    add("--only", nargs="+", choices=PARTS, metavar="PART", help="those parts; default: the first four")
+    add("--all", action="store_true", help="all parts")
     add("--minutes", type=number, default=5.0, metavar="N", help="of generated audio (default 5)")
-    add("--seconds", type=number, default=10.0, metavar="N", help="to time the bare model (default 10)")
+    add(
+        "--seconds",
+        type=number,
+        default=10.0,
+        metavar="N",
+        help="to time the bare model, each time (default 10)",
+    )
+    add("--profile", action="store_true", help="with plumbing: the functions that cost most")
+    add("--scale", type=number, default=1.0, help=argparse.SUPPRESS)  # of memory and planning
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser
@@ -51,7 +69,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             figures.append(figure)
             if not (args.json or args.quiet):
                 value = f"{figure.value:,.3f}" if figure.value < 10 else f"{figure.value:,.0f}"
-                print(f"{figure.name:34} {value:>10} {figure.unit:18} {figure.note}", flush=True)
+                print(f"{figure.name:36} {value:>10} {figure.unit:18} {figure.note}", flush=True)
     if args.json:
         machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}
         measured = [figure._asdict() for figure in figures]
@@ -66,34 +84,26 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 
 
 def _measure(args: argparse.Namespace, spec: EmbeddingSpec, folder: Path) -> Iterator["Figure"]:
-    from launch import benchmarks as bench  # TensorFlow and Beam are loaded here
+    # TensorFlow and Beam are loaded here
+    from launch.benchmarks import corpora, model, planning, plumbing, whole
 
-    if "model" in args.only:
-        yield from bench.bare_model(spec, args.seconds)
-    if set(args.only) == {"model"}:
-        return
-    corpora = bench.make_corpora(folder, args.minutes)
-    if "stages" in args.only:
-        yield from bench.stages(spec, corpora[0] / "recording.wav", folder)
-    if "plumbing" in args.only:
-        yield from bench.plumbing(*corpora, folder)
-    if "whole" in args.only:
-        yield from bench.whole_runs(spec, _spec_flags(spec), corpora, folder)
-
-
-def _spec_flags(spec: EmbeddingSpec) -> list[str]:
-    """The options of `l3flow embed` that mean this spec."""
-    flags = {
-        "--model": spec.model,
-        "--input-repr": spec.input_repr,
-        "--content": spec.content,
-        "--embedding-size": spec.embedding_size,
-        "--hop": spec.hop_s,
-        "--grid": spec.grid,
-        "--frontend": spec.frontend,
-        "--weights": spec.weights,
-        "--precision": spec.precision,
-        "--resampler": spec.resampler,
-        "--engine": spec.engine,
-    }
-    return [text for flag, value in flags.items() if value is not None for text in (flag, str(value))]
+    parts = PARTS if args.all else args.only or DEFAULT_PARTS
+    if "model" in parts:
+        yield from model.bare_model(spec, args.seconds)
+    if {"stages", "plumbing", "whole"} & set(parts):
+        long, short = corpora.make_corpora(folder, args.minutes)
+    if "stages" in parts:
+        yield from model.stages(spec, long / "recording.wav", folder)
+    if "plumbing" in parts:
+        yield from plumbing.plumbing(long, short, folder)
+        if args.profile:
+            yield from plumbing.profile(long, short, folder)
+    if "whole" in parts:
+        for hop_s in dict.fromkeys((spec.hop_s or 0.0, SECOND_HOP_S)):
+            yield from whole.whole_runs(
+                whole.at_hop(spec, hop_s), (long, short), folder, seconds=args.seconds
+            )
+    if "memory" in parts:
+        yield from whole.memory(folder, scale=args.scale)
+    if "planning" in parts:
+        yield from planning.planning(folder, scale=args.scale)

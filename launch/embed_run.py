@@ -14,6 +14,7 @@ from l3core import storage
 from l3core.embedding import Embedder
 from l3core.errors import RunError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
+from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
@@ -191,7 +192,8 @@ def _execute(
         weights=weights_uri,
         info=info,
     )
-    from pipelines.embed import run_local  # Beam takes a second to load
+    with without_collection():
+        from pipelines.embed import run_local  # Beam takes a second to load
 
     shards = [shard.name for shard in plan.to_embed]
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)

@@ -1,5 +1,6 @@
 """The `l3flow` command: finds the subcommand, and turns our errors into one line and an exit code."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -93,7 +94,9 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """The console script."""
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # Python would look through all that is loaded before it ends: a second with TensorFlow
+    sys.exit(code)
 
 
 if __name__ == "__main__":

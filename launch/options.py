@@ -103,6 +103,15 @@ def naming(flag: str) -> Iterator[None]:
         raise UsageError(f"{flag} {error}") from None
 
 
+@contextmanager
+def writing_to(flag: str, place: str) -> Iterator[None]:
+    """Let a file that cannot be written be an error of the flag that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{flag} {place}: cannot write there: {error.strerror or error}") from None
+
+
 def add_spec_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say which embedding; a default is the model's own."""
     group = parser.add_argument_group("embedding", "Defaults are the model's own.")

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from launch.options import Parser, add_output_flags, naming
-from launch.words import duration, size
+from launch.options import Parser, add_output_flags, naming, writing_to
+from launch.words import duration, printable, size
 
 DESCRIPTION = """\
 List the runs of a table, oldest first.
@@ -13,7 +13,10 @@ List the runs of a table, oldest first.
 examples:
   l3flow runs --table table
   l3flow runs --table table --json
+  l3flow runs --table table --plot runs.html
 """
+
+COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written")
 
 
 def build_parser(prog: str) -> Parser:
@@ -23,6 +26,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--spec", metavar="FP", help="only runs of this spec (a fingerprint's beginning)"
     )
+    parser.add_argument("--plot", metavar="FILE", help="write a page with charts over time, HTML")
     add_output_flags(parser)
     return parser
 
@@ -41,31 +45,48 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     records = [read_json(storage.join(paths.runs, name)) for name in names]
     records = [record for record in records if record["fingerprint"].startswith(args.spec or "")]
     records.sort(key=lambda record: record["commit"])
+    if args.plot:
+        _write_page(args.plot, paths.root, records)
     if args.json:
         print(json.dumps(records, indent=1, sort_keys=True, ensure_ascii=False))
+    elif args.plot:
+        if not args.quiet:
+            print(f"{len(records)} runs: {args.plot}")
     elif not args.quiet:
         _print_table(records)
     return 0
+
+
+def _write_page(file: str, table: str, records: Sequence[dict[str, Any]]) -> None:
+    from l3core import storage
+    from l3core.reports.runs import runs_page
+
+    page = runs_page(printable(table), records, COLUMNS, [_row(record) for record in records])
+    with writing_to("--plot", file):
+        storage.write_bytes(file, page.encode())
+
+
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    """A run in words, one for each of `COLUMNS`."""
+    clips = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
+    return (
+        record["run_id"],
+        record["fingerprint"],
+        duration(record["wall_s"]),
+        ", ".join(f"{count} {status}" for status, count in clips) or "nothing to do",
+        str(record["windows"]),
+        f"{record['windows_per_s']:.0f}",
+        f"{record['x_real_time']:.0f}",
+        size(record["bytes_written"]),
+    )
 
 
 def _print_table(records: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(*COLUMNS, box=None, pad_edge=False)
     for record in records:
-        wall_s = max(record["wall_s"], 1e-9)
-        clips = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
-        table.add_row(
-            record["run_id"],
-            record["fingerprint"],
-            duration(record["wall_s"]),
-            ", ".join(f"{count} {status}" for status, count in clips) or "nothing to do",
-            str(record["windows"]),
-            f"{record['windows'] / wall_s:.0f}",
-            f"{record['audio_s'] / wall_s:.0f}",
-            size(sum(file["bytes"] for file in record["files_added"])),
-        )
+        table.add_row(*_row(record))
     # a line a run, however narrow the screen: the terminal wraps it, and nothing is cut off
     Console(width=max(200, Console().width)).print(table, crop=False)

@@ -1,7 +1,6 @@
 """What people and machines read when a run is over."""
 
 import json
-import resource
 from typing import Any
 
 from l3core.spec import EmbeddingSpec
@@ -10,6 +9,7 @@ from l3core.table.ledger import read_ledger
 from l3core.table.plan import Plan
 from l3core.table.preview import Preview
 from l3core.table.state import load_state
+from launch.memory import peak_rss_bytes
 from launch.words import duration, printable, size
 
 TROUBLE_SHOWN = 5
@@ -17,8 +17,7 @@ TROUBLE_SHOWN = 5
 
 def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
     """The run record and where the table is."""
-    peak_rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    facts = {"table": paths.root, "peak_rss_kb": peak_rss_kb, **record}
+    facts = {"table": paths.root, "peak_rss_bytes": peak_rss_bytes(), **record}
     print(json.dumps(facts, indent=1, sort_keys=True))
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from l3core.loading import without_collection
+
 if TYPE_CHECKING:
     from l3core.spec import EmbeddingSpec
     from l3core.weights import Weights
@@ -44,4 +46,5 @@ ENGINES: dict[str, EngineInfo] = {
 
 def load_engine(spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None) -> Engine:
     """The engine that a spec names, with the spec's network compiled."""
-    return import_module(ENGINES[spec.engine].module).load(spec, weights, batch_size=batch_size)
+    with without_collection():
+        return import_module(ENGINES[spec.engine].module).load(spec, weights, batch_size=batch_size)

@@ -188,7 +188,7 @@ def test_json_is_the_run_record(tmp_path, capsys, bad):
     (record,) = (table / "runs").iterdir()
     said = json.loads(out)
     assert said.pop("table") == str(table)
-    assert said.pop("peak_rss_kb") > 10_000
+    assert said.pop("peak_rss_bytes") > 10_000_000
     assert said == json.loads(record.read_text())
     assert said["clips"] == {"ok": 2} | ({"empty": 1} if bad else {})
 

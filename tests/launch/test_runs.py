@@ -1,6 +1,8 @@
 """The list of a table's runs."""
 
 import json
+import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -39,6 +41,46 @@ def test_the_records_as_json(table, capsys):
     assert [record["windows"] for record in records] == [10, 0, 10]
     assert main(["runs", "--table", str(table), "--json", "--spec", "s0nothing"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_the_page_shows_every_run_and_needs_no_network(table, tmp_path, capsys):
+    page = tmp_path / "runs <b>.html"
+    assert main(["runs", "--table", str(table), "--plot", str(page)]) == 0
+    assert capsys.readouterr().out == f"3 runs: {page}\n"
+    html = page.read_text(encoding="utf-8")
+    records = [json.loads(path.read_bytes()) for path in (table / "runs").iterdir()]
+    assert len(records) == 3
+    assert all(record["run_id"] in html for record in records)
+    assert html.count("<svg") == 4
+    assert "nothing to do" in html
+    for chart in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        words = " ".join(ElementTree.fromstring(chart).itertext())
+        assert records[0]["committed_at"][:10] in words
+    places = re.findall(r"(?:src|href)=\"([^\"#]+)\"", html)
+    assert set(places) == {"data:,"}  # nothing is loaded from anywhere
+
+
+def test_the_page_of_a_table_named_like_html_is_text(table, tmp_path, capsys):
+    named = tmp_path / "<script>alert(1)<" / "table"
+    named.parent.mkdir()
+    table.rename(named)
+    assert main(["runs", "--table", str(named), "--plot", str(tmp_path / "runs.html"), "--quiet"]) == 0
+    html = (tmp_path / "runs.html").read_text(encoding="utf-8")
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/table" in html
+
+
+def test_a_page_of_runs_that_did_nothing_has_no_charts(table, tmp_path):
+    page = tmp_path / "runs.html"
+    assert main(["runs", "--table", str(table), "--spec", "s0nothing", "--plot", str(page)]) == 0
+    assert "<svg" not in page.read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_is_one_line(table, tmp_path, capsys):
+    assert main(["runs", "--table", str(table), "--plot", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "--plot" in error
+    assert error.count("\n") == 1
 
 
 def test_no_table_is_one_line(tmp_path, capsys):

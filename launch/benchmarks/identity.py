@@ -80,4 +80,4 @@ def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> Id
 def register() -> None:
     """Make the model known in this process."""
     MODELS.setdefault("identity", Identity())
-    ENGINES.setdefault("identity", EngineInfo("launch.identity", ("float32",)))
+    ENGINES.setdefault("identity", EngineInfo(__name__, ("float32",)))

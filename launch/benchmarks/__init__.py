@@ -1,0 +1,1 @@
+"""What `l3flow bench` measures, a module each; every measurement gives `Figure`s."""
