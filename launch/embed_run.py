@@ -199,7 +199,7 @@ def _execute(
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
     with showing_progress(look, quiet=args.quiet or args.json):
         try:
-            run_local(job, shards, beam_options)
+            run_local(job, shards, beam_options, workers=args.workers)
         except RunError:
             raise
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words

@@ -7,6 +7,7 @@ C libraries write to, is the log.
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def quiet_libraries(log_file: str | None = None) -> Iterator[None]:
         _open_log(log_file or os.devnull) as log,
         _logging_to(log.fileno(), log_file is not None),
         _descriptor_to(log.fileno()),
+        _thread_errors_logged(),
     ):
         yield
 
@@ -57,6 +59,26 @@ def _logging_to(descriptor: int, verbose: bool) -> Iterator[None]:
         root.handlers[:] = handlers
         root.setLevel(level)
         stream.close()
+
+
+@contextmanager
+def _thread_errors_logged() -> Iterator[None]:
+    """Log what ends a thread of a library, which Python would print to `sys.stderr`.
+
+    What it means for the run reaches us as an exception of the library's call.
+    """
+    before = threading.excepthook
+    threading.excepthook = _log_thread_error
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _log_thread_error(error: threading.ExceptHookArgs) -> None:
+    name = error.thread.name if error.thread else "unknown"
+    cause = error.exc_value or error.exc_type()
+    logging.getLogger(__name__).error("thread %s ended with an error", name, exc_info=cause)
 
 
 @contextmanager

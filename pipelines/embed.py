@@ -4,8 +4,10 @@ Only names of shards and of finished shards travel between the stages. Reading, 
 the writing are one step, `l3core.table.shard.embed_shard`.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -95,15 +97,24 @@ def build_pipeline(pipeline: beam.Pipeline, job: EmbedJob, shards: Iterable[str]
     )
 
 
-def run_local(job: EmbedJob, shards: Iterable[str], beam_options: Iterable[str] = ()) -> None:
-    """Run the job in this process, and return when it has committed.
+def run_local(
+    job: EmbedJob, shards: Iterable[str], beam_options: Iterable[str] = (), *, workers: int = 1
+) -> None:
+    """Run the job on this machine, and return when it has committed.
 
     Args:
         job: the planned run.
         shards: names of the shards to embed.
         beam_options: further options of Beam, as on a command line.
+        workers: processes that embed; a single one is this process.
     """
+    side_by_side: dict[str, Any] = {}
+    if workers > 1:
+        side_by_side = {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
+        # each process would start a thread a core for its model
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     # FnApiRunner by name: Beam's default tries to download another runner on every run
-    options = PipelineOptions(list(beam_options), runner="FnApiRunner")
+    options = PipelineOptions(list(beam_options), runner="FnApiRunner", **side_by_side)
     with beam.Pipeline(options=options) as pipeline:
         build_pipeline(pipeline, job, shards)

@@ -103,8 +103,12 @@ def _bytes(records: Sequence[dict[str, Any]]) -> Markup:
 
 
 def _finish(axes: Any, records: Sequence[dict[str, Any]], unit: str) -> None:
+    from matplotlib.ticker import MaxNLocator  # with the first chart, not with every command
+
     axes.set_xticks(range(len(records)), _labels(records))
     axes.set_xlim(-0.6, max(len(records) - 0.4, 3))  # one run is a bar, not a wall
+    axes.margins(y=0.08)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=unit == "files"))
     axes.set_ylabel(unit)
     axes.grid(visible=False, axis="x")

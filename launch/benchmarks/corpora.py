@@ -25,7 +25,7 @@ def make_recording(
 def make_corpora(folder: Path, minutes: float) -> tuple[Path, Path]:
     """The same length of audio as one recording, and as clips of four seconds."""
     long, short = folder / "long", folder / "short"
-    long.mkdir()
+    long.mkdir(parents=True)
     make_recording(long / "recording.wav", 60 * minutes)
     make_clips(short, round(60 * minutes / CLIP_S), CLIP_S)
     return long, short

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,11 +103,6 @@ def memory(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
         peaks[name] = run_whole(MEMORY_FLAGS, corpus, folder / f"table-{name}").peak_mb
         yield Figure("peak memory", peaks[name], "MB", f"{number} files of 1 s")
     yield Figure("peak memory, many / few files", peaks["many"] / peaks["few"], "")
-
-
-def at_hop(spec: EmbeddingSpec, hop_s: float) -> EmbeddingSpec:
-    """The same embedding at another hop."""
-    return replace(spec, hop_s=hop_s)
 
 
 def spec_flags(spec: EmbeddingSpec) -> list[str]:

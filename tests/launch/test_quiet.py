@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+
+from launch.quiet import quiet_libraries
 
 CHATTER = """
 import logging, os, sys, warnings
@@ -32,3 +35,17 @@ def test_all_of_it_is_in_the_log(tmp_path):
     text = log.read_text()
     for line in ("a codec writes", "WARNING some.library: a library logs", "a library warns"):
         assert line in text
+
+
+def test_what_ends_a_thread_is_in_the_log_and_not_on_the_screen(tmp_path, capfd):
+    def work():
+        raise ValueError("of a library's thread")
+
+    log = tmp_path / "log"
+    with quiet_libraries(str(log)):
+        thread = threading.Thread(target=work, name="their thread")
+        thread.start()
+        thread.join()
+    assert capfd.readouterr() == ("", "")
+    assert "their thread ended with an error" in log.read_text()
+    assert "ValueError: of a library's thread" in log.read_text()
