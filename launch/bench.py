@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
-# The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading takes
-# as long as ever.
+# The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
+# takes as long as ever.
 SECOND_HOP_S = 1.0
 MORE_AUDIO = 3
 
