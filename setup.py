@@ -50,6 +50,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[
         "l3core",
+        "l3core.datasets",
         "l3core.engines",
         "l3core.models",
         "l3core.reports",

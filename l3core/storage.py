@@ -248,6 +248,21 @@ def names_below(uri: str, *, suffix: str, storage_options: StorageOptions = None
     return sorted(name for name in names if name.endswith(suffix))
 
 
+def files_below(uri: str, *, storage_options: StorageOptions = None) -> list[str]:
+    """Paths of all files below a folder, relative to it, sorted; hidden ones are left out.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    fs, path = filesystem(uri, storage_options)
+    path = path.rstrip("/")
+    if not fs.isdir(path):
+        raise UsageError(f"{uri} is no folder")
+    fs.invalidate_cache(path)
+    below = (name.removeprefix(path).lstrip("/") for name in fs.find(path))
+    return sorted(name for name in below if not any(part.startswith(".") for part in name.split("/")))
+
+
 def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
     """SHA-256 of an object's content."""
     fs, path = filesystem(uri, storage_options)

@@ -1,4 +1,4 @@
-"""The goldens: values that upstream computed, kept outside the repository."""
+"""Files kept outside the repository: values that upstream computed, and a real corpus."""
 
 import os
 from functools import cache
@@ -9,14 +9,19 @@ import pytest
 
 
 def golden_file(name: str) -> Path:
-    """A golden file; without it the test is skipped, or fails where CI is set.
+    """A golden file; see `shared_file`."""
+    return shared_file(f"golden/{name}")
 
-    The folder is `golden` below $L3FLOW_SHARED, by default below `shared` beside the repository.
+
+def shared_file(name: str) -> Path:
+    """A file of the shared folder; without it the test is skipped, or fails where CI is set.
+
+    The folder is $L3FLOW_SHARED, by default `shared` beside the repository.
     """
     beside = Path(__file__).resolve().parents[2] / "shared"
-    path = Path(os.environ.get("L3FLOW_SHARED") or beside) / "golden" / name
+    path = Path(os.environ.get("L3FLOW_SHARED") or beside) / name
     if not path.is_file():
-        reason = f"no golden file {path}; L3FLOW_SHARED names the folder that has golden/"
+        reason = f"no file {path}; L3FLOW_SHARED names the folder that has {name}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
