@@ -35,6 +35,7 @@ EXTRAS = {
         "polars>=1.20,<3",
         "pytest>=8.3,<10",
         "ruff>=0.14,<1",
+        "scikit-learn>=1.7,<2",
         "types-requests",
         "yappi>=1.6,<2",
     ],

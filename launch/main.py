@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "embed": Command("launch.embed", "embed audio files into a feature table"),
+    "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
     "bench": Command("launch.bench", "measure what this machine does with a model"),
     "runs": Command("launch.runs", "list what each run of a table did"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),

@@ -73,8 +73,10 @@ def read_dataset(
     missing = [each.key for each in wanted if each.key not in paths]
     there = [each for each in wanted if each.key in paths]
     extra = sorted(paths.keys() - annotations.keys())
-    differences = [*_named(missing, "missing"), *_named(extra, "extra"), *_differences(dataset, wanted)]
     subset = _known_subset(dataset, there)
+    differences = [*_named(missing, "missing"), *_named(extra, "extra")]
+    if subset is None:  # else it is known that numbers are not those of the whole
+        differences += _differences(dataset, wanted)
     if (missing or len(wanted) != dataset.clips) and not (allow_partial or subset):
         raise DatasetError(
             f"{root} is not all of {dataset.title} ({len(there)} of {dataset.clips} clips): "

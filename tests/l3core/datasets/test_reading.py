@@ -120,6 +120,7 @@ def test_the_demos_clips_are_known_by_name():
     assert len(copy.clips) == 100
     assert not copy.complete
     assert copy.subset == "the 100 clips of l3flow's demo"
+    assert copy.differences == ()
 
 
 def test_a_partial_copy_is_refused_and_told(tmp_path):
