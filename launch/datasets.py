@@ -48,7 +48,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         if args.json:
             print(json.dumps(_copy_facts(copy), indent=1, ensure_ascii=False))
         elif not args.quiet:
-            _print_copy(copy)
+            _print_copy(copy, args.dataset_root)
         return 0
     chosen = [dataset for name, dataset in DATASETS.items() if args.dataset in (None, name)]
     if args.json:
@@ -103,11 +103,11 @@ def _copy_facts(copy: "DatasetCopy") -> dict[str, Any]:
     }
 
 
-def _print_copy(copy: "DatasetCopy") -> None:
+def _print_copy(copy: "DatasetCopy", given_root: str) -> None:
     folds = Counter(clip.fold for clip in copy.clips)
     sizes = ", ".join(f"{fold}: {count}" for fold, count in sorted(folds.items()))
     state = "all there" if copy.complete else copy.subset or "a part"
-    print(f"{copy.dataset.title} in {printable(copy.root)}: {len(copy.clips)} clips, {state}")
+    print(f"{copy.dataset.title} in {printable(given_root)}: {len(copy.clips)} clips, {state}")
     print(f"clips by fold: {sizes}")
     for line in copy.differences:
         print(f"  {printable(line)}")

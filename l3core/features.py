@@ -1,0 +1,131 @@
+"""Labelled clips meet a feature table: which rows are whose, and their vectors in memory."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from l3core.datasets.base import DatasetError, LabelledClip
+from l3core.datasets.tables import first_few
+from l3core.table.layout import WITH_WINDOWS, LedgerRow
+from l3core.table.read import read_windows
+
+
+class Features(NamedTuple):
+    """The windows of labelled clips.
+
+    Attributes:
+        vectors: float32 `(windows, d)`, by clip and window.
+        clips: int64 `(windows,)`, the place of each window's clip in the sequence that was asked for.
+    """
+
+    vectors: np.ndarray
+    clips: np.ndarray
+
+
+def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list[str | None]:
+    """The clip id of each labelled clip in a table; None for one without windows there.
+
+    A clip is that of the table that has its URI, else the only one that shares the longest end of its
+    path: a corpus may have been embedded from another place than its labels are read from.
+
+    Args:
+        clips: with URIs.
+        rows: the table's ledger.
+
+    Raises:
+        DatasetError: a clip that several rows could be, or a row that several clips could be.
+    """
+    by_uri: dict[str, str] = {}
+    by_name: dict[str, list[tuple[list[str], str]]] = {}
+    for row in rows:
+        if row.status in WITH_WINDOWS and row.windows_written:
+            by_uri[row.uri] = row.clip_id
+            parts = row.uri.split("/")
+            by_name.setdefault(parts[-1], []).append((parts, row.clip_id))
+    found = [by_uri.get(clip.uri) or _by_ending(clip, by_name) for clip in clips]
+    _refuse_shared(clips, found)
+    return found
+
+
+def _by_ending(
+    clip: LabelledClip, by_name: Mapping[str, Sequence[tuple[Sequence[str], str]]]
+) -> str | None:
+    """The row whose path has the longest end in common with the clip's."""
+    parts = clip.uri.split("/")
+    candidates = by_name.get(parts[-1], ())
+    if not candidates:
+        return None
+    shared = [_shared_end(parts, other) for other, _ in candidates]
+    best = [row for (_, row), length in zip(candidates, shared) if length == max(shared)]
+    if len(best) > 1:
+        raise DatasetError(
+            f"{clip.uri} could be {first_few(best)} of the table: embed the dataset alone, or give "
+            "the root that the table was made from"
+        )
+    return best[0]
+
+
+def _shared_end(one: Sequence[str], other: Sequence[str]) -> int:
+    length = 0
+    for a, b in zip(reversed(one), reversed(other)):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def _refuse_shared(clips: Sequence[LabelledClip], found: Sequence[str | None]) -> None:
+    owners: dict[str, LabelledClip] = {}
+    for clip, clip_id in zip(clips, found):
+        if clip_id is None:
+            continue
+        if clip_id in owners:
+            raise DatasetError(
+                f"{owners[clip_id].uri} and {clip.uri} could both be {clip_id} of the table: embed "
+                "both, or give the root that the table was made from"
+            )
+        owners[clip_id] = clip
+
+
+def refuse_missing(clips: Sequence[LabelledClip], found: Sequence[str | None]) -> None:
+    """Refuse clips that a table has no windows of.
+
+    Raises:
+        DatasetError: with how many and the first few.
+    """
+    missing = [clip.uri for clip, clip_id in zip(clips, found) if clip_id is None]
+    if missing:
+        raise DatasetError(
+            f"the table has no windows of {len(missing)} of {len(clips)} clips: {first_few(missing)}. "
+            "Embed them, or give --allow-partial to do without"
+        )
+
+
+def load_features(table: str, spec: str | None, clip_ids: Sequence[str]) -> Features:
+    """The windows of clips.
+
+    Args:
+        table: path or URI.
+        spec: a fingerprint or the beginning of one; None if the table has only one.
+        clip_ids: each once.
+
+    Raises:
+        TableError: no such table, or not one spec.
+        DatasetError: vectors that hold NaN or infinity, or a clip without windows.
+    """
+    metadata, vectors = read_windows(table, spec, columns="clip_id", clips=clip_ids)
+    place = {clip_id: number for number, clip_id in enumerate(clip_ids)}
+    names = metadata["clip_id"].combine_chunks().dictionary_encode()
+    places = np.array([place[name] for name in names.dictionary.to_pylist()], np.int64)
+    if lacking := set(place) - set(names.dictionary.to_pylist()):
+        raise DatasetError(f"the table has no windows of {first_few(sorted(lacking))}")
+    clips = places[names.indices.to_numpy(zero_copy_only=False)]
+    order = np.argsort(clips, kind="stable")
+    if (order[1:] < order[:-1]).any():
+        vectors, clips = vectors[order], clips[order]
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        bad = sorted({clip_ids[clip] for clip in clips[~finite]})
+        raise DatasetError(f"vectors of {len(bad)} clips hold NaN or infinity: {first_few(bad)}")
+    return Features(vectors, clips)
