@@ -221,6 +221,50 @@ def test_samples_that_are_no_numbers(bad):
         assert caught.value.status == "unreadable"
 
 
+class CountingFile(io.RawIOBase):
+    """A file that counts what is read of it."""
+
+    def __init__(self, content):
+        self.count = 0
+        self._file = io.BytesIO(content)
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=0):
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer):
+        size = self._file.readinto(buffer)
+        self.count += size
+        return size
+
+
+@pytest.mark.parametrize(
+    ("format_", "subtype", "rate"),
+    [
+        ("WAV", "PCM_16", 8_000),
+        ("FLAC", "PCM_16", 8_000),
+        ("AIFF", "PCM_24", 8_000),
+        ("W64", "FLOAT", 8_000),
+        ("OGG", "OPUS", 48_000),
+    ],
+)
+def test_a_part_of_a_recording_reads_about_that_part_of_the_file(format_, subtype, rate):
+    content = encoded(sound(120 * rate), format_, subtype, rate)
+    counting = CountingFile(content)
+    # as a shard reads it: through a buffer of 64 kB
+    with Recording(io.BufferedReader(counting, 65_536)) as recording:
+        found = recording.read(100 * rate, 106 * rate)
+    assert len(found) == 6 * rate
+    # 6 of 120 s; beside them the header, the places that a seek tries, and what a buffer reads too much
+    assert counting.count < len(content) * 6 / 120 + 8 * 65_536
+    assert counting.count < len(content) / 2
+
+
 class FailingFile(io.BytesIO):
     """A store that breaks down after some bytes."""
 
