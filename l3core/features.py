@@ -7,6 +7,7 @@ import numpy as np
 
 from l3core.datasets.base import DatasetError, LabelledClip
 from l3core.datasets.tables import first_few
+from l3core.storage import as_text
 from l3core.table.layout import WITH_WINDOWS, LedgerRow
 from l3core.table.read import read_windows
 
@@ -26,8 +27,8 @@ class Features(NamedTuple):
 def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list[str | None]:
     """The clip id of each labelled clip in a table; None for one without windows there.
 
-    A clip is that of the table that has its URI, else the only one that shares the longest end of its
-    path: a corpus may have been embedded from another place than its labels are read from.
+    Where the table has any of the clips' URIs, it was made from this place, and URIs decide. Else the
+    corpus has moved since, and a clip is the only row that shares the longest end of its path.
 
     Args:
         clips: with URIs.
@@ -36,34 +37,37 @@ def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list
     Raises:
         DatasetError: a clip that several rows could be, or a row that several clips could be.
     """
-    by_uri: dict[str, str] = {}
-    by_name: dict[str, list[tuple[list[str], str]]] = {}
+    by_uri: dict[str, str | None] = {}
+    by_name: dict[str, list[tuple[list[str], str | None]]] = {}
     for row in rows:
-        if row.status in WITH_WINDOWS and row.windows_written:
-            by_uri[row.uri] = row.clip_id
-            parts = row.uri.split("/")
-            by_name.setdefault(parts[-1], []).append((parts, row.clip_id))
-    found = [by_uri.get(clip.uri) or _by_ending(clip, by_name) for clip in clips]
+        embedded = row.clip_id if row.status in WITH_WINDOWS and row.windows_written else None
+        by_uri[row.uri] = embedded
+        parts = row.uri.split("/")
+        by_name.setdefault(parts[-1], []).append((parts, embedded))
+    uris = [as_text(clip.uri) for clip in clips]
+    if any(uri in by_uri for uri in uris):  # the table was made from this very place
+        return [by_uri.get(uri) for uri in uris]
+    found = [_by_ending(uri, by_name) for uri in uris]
     _refuse_shared(clips, found)
     return found
 
 
 def _by_ending(
-    clip: LabelledClip, by_name: Mapping[str, Sequence[tuple[Sequence[str], str]]]
+    uri: str, by_name: Mapping[str, Sequence[tuple[Sequence[str], str | None]]]
 ) -> str | None:
-    """The row whose path has the longest end in common with the clip's."""
-    parts = clip.uri.split("/")
+    """The row whose path has the longest end in common with a URI."""
+    parts = uri.split("/")
     candidates = by_name.get(parts[-1], ())
     if not candidates:
         return None
     shared = [_shared_end(parts, other) for other, _ in candidates]
-    best = [row for (_, row), length in zip(candidates, shared) if length == max(shared)]
+    best = [candidate for candidate, length in zip(candidates, shared) if length == max(shared)]
     if len(best) > 1:
         raise DatasetError(
-            f"{clip.uri} could be {first_few(best)} of the table: embed the dataset alone, or give "
-            "the root that the table was made from"
+            f"{uri} could be {first_few(['/'.join(other) for other, _ in best])} of the table: "
+            "embed the dataset alone, or give the root that the table was made from"
         )
-    return best[0]
+    return best[0][1]
 
 
 def _shared_end(one: Sequence[str], other: Sequence[str]) -> int:

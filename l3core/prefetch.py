@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -15,20 +16,27 @@ class _End(NamedTuple):
 
 
 def prefetch(
-    sources: Iterable[Callable[[], Iterable[T]]], *, threads: int, sources_ahead: int, items_ahead: int
-) -> Iterator[T]:
+    sources: Iterable[Callable[[], Iterable[T]]],
+    *,
+    threads: int,
+    sources_ahead: int,
+    items_ahead: int,
+    waited: Callable[[float], None] = lambda seconds: None,
+) -> Generator[T, None, None]:
     """The items of all sources, one source after the other, made ahead of need by threads.
 
     Each source is worked on by one thread. An error of a source is raised here, after the items before
-    it. When the caller stops early, the threads end after the items that they are at.
+    it. A caller that may stop early closes the generator: then the threads end after the items that they
+    are at.
 
     Args:
         sources: called, in a thread, for their items.
         threads: sources that are worked on at the same time.
-        sources_ahead: sources that are begun and not used up, at most; at least `threads` of use.
+        sources_ahead: sources that are begun before the one in use is used up, at most.
         items_ahead: finished items of one source that wait, at most.
+        waited: told, by the threads, the seconds that each of them has waited for the caller.
     """
-    work = _Work(iter(sources), sources_ahead, items_ahead)
+    work = _Work(iter(sources), sources_ahead, items_ahead, waited)
     workers = [threading.Thread(target=work.run, name="prefetch", daemon=True) for _ in range(threads)]
     for worker in workers:
         worker.start()
@@ -44,12 +52,17 @@ class _Work(Generic[T]):
     """What the threads share: the sources that are left, and the begun ones in their order."""
 
     def __init__(
-        self, sources: Iterator[Callable[[], Iterable[T]]], sources_ahead: int, items_ahead: int
+        self,
+        sources: Iterator[Callable[[], Iterable[T]]],
+        sources_ahead: int,
+        items_ahead: int,
+        waited: Callable[[float], None],
     ) -> None:
         self.stop = threading.Event()
         self._sources = sources
         self._taking = threading.Lock()
         self._items_ahead = items_ahead
+        self._waited = waited
         self._begun: queue.Queue[queue.Queue[T | _End] | _End] = queue.Queue(max(1, sources_ahead))
 
     def items(self) -> Iterator[T]:
@@ -88,10 +101,12 @@ class _Work(Generic[T]):
 
     def _put(self, place: "queue.Queue", item: object) -> bool:
         """Wait for a free place; False if nobody wants the item any more."""
+        begin = time.perf_counter()
         while not self.stop.is_set():
             try:
                 place.put(item, timeout=0.1)
             except queue.Full:
                 continue
+            self._waited(time.perf_counter() - begin)
             return True
         return False

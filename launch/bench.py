@@ -7,11 +7,12 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from l3core.spec import EmbeddingSpec
-from launch.options import Parser, add_output_flags, add_spec_flags, number, spec_of
+from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, spec_of
 from launch.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
 # takes as long as ever.
 SECOND_HOP_S = 1.0
 MORE_AUDIO = 3
+LEAST_MINUTES = 0.1  # a clip
 
 DESCRIPTION = """\
 Measure what this machine does. Compare ratios of one run; single figures vary with the machine.
@@ -48,16 +50,16 @@ def build_parser(prog: str) -> Parser:
     add = parser.add_argument
     add("--only", nargs="+", choices=PARTS, metavar="PART", help="those parts; default: the first four")
     add("--all", action="store_true", help="all parts")
-    add("--minutes", type=number, default=5.0, metavar="N", help="of generated audio (default 5)")
+    add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
         "--seconds",
-        type=number,
+        type=above_zero,
         default=10.0,
         metavar="N",
         help="to time the bare model, each time (default 10)",
     )
     add("--profile", action="store_true", help="with plumbing: the functions that cost most")
-    add("--scale", type=number, default=1.0, help=argparse.SUPPRESS)  # of memory and planning
+    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of memory and planning
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser
@@ -67,9 +69,16 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Measure and print; returns the exit code."""
     args = parser.parse(argv)
     spec = spec_of(args)
+    parts = PARTS if args.all else args.only or DEFAULT_PARTS
+    if args.minutes < LEAST_MINUTES:
+        parser.error(f"--minutes needs at least {LEAST_MINUTES}, got {args.minutes}")
+    if args.profile and "plumbing" not in parts:
+        parser.error("--profile is of the plumbing, which --only leaves out")
+    if args.profile and find_spec("yappi") is None:
+        parser.error("--profile needs yappi: pip install 'l3flow[bench]'")
     figures = []
     with quiet_libraries(), tempfile.TemporaryDirectory(prefix="l3flow-bench-") as folder:
-        for figure in _measure(args, spec, Path(folder)):
+        for figure in _measure(args, parts, spec, Path(folder)):
             figures.append(figure)
             if not (args.json or args.quiet):
                 value = f"{figure.value:,.3f}" if figure.value < 10 else f"{figure.value:,.0f}"
@@ -87,11 +96,12 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace, spec: EmbeddingSpec, folder: Path) -> Iterator["Figure"]:
+def _measure(
+    args: argparse.Namespace, parts: Sequence[str], spec: EmbeddingSpec, folder: Path
+) -> Iterator["Figure"]:
     # TensorFlow and Beam are loaded here
     from launch.benchmarks import corpora, model, planning, plumbing, whole
 
-    parts = PARTS if args.all else args.only or DEFAULT_PARTS
     if "model" in parts:
         yield from model.bare_model(spec, args.seconds)
     if {"stages", "plumbing", "whole"} & set(parts):

@@ -46,13 +46,15 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             dataset = DATASETS[args.dataset]
             copy = read_dataset(dataset, args.dataset_root, allow_partial=args.allow_partial)
         if args.json:
-            print(json.dumps(_copy_facts(copy), indent=1, ensure_ascii=False))
+            print(json.dumps(_copy_facts(copy), indent=1))
         elif not args.quiet:
             _print_copy(copy, args.dataset_root)
         return 0
+    if args.allow_partial:
+        parser.error("--allow-partial is about the copy that --dataset-root names")
     chosen = [dataset for name, dataset in DATASETS.items() if args.dataset in (None, name)]
     if args.json:
-        print(json.dumps([_facts(dataset) for dataset in chosen], indent=1, ensure_ascii=False))
+        print(json.dumps([_facts(dataset) for dataset in chosen], indent=1))
     elif not args.quiet:
         print("\n\n".join(map(_describe, chosen)))
     return 0

@@ -35,13 +35,14 @@ def build_parser(prog: str) -> Parser:
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
     add("--root", metavar="URI", help="clip ids are paths below it (default: what the inputs share)")
-    add("--runner", default="local", metavar="NAME", help="local: in this process")
+    add("--runner", default="local", metavar="NAME", help="local: on this machine")
     add(
         "--workers",
         type=positive,
         default=1,
         metavar="N",
-        help="processes that embed, each with its model (default 1: the model uses all cores by itself)",
+        help="processes that embed, each with its model and its share of the shards; what fails in one "
+        "is told when the others are done (default 1: this process, whose model uses all cores)",
     )
     add("--full", action="store_true", help="embed unchanged files again, too")
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -68,6 +69,14 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs a number, got {text!r}") from None
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0, for argparse."""
+    value = number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text!r}")
+    return value
 
 
 def whole_number(text: str) -> int:

@@ -48,10 +48,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.plot:
         _write_page(args.plot, paths.root, records)
     if args.json:
-        print(json.dumps(records, indent=1, sort_keys=True, ensure_ascii=False))
+        print(json.dumps(records, indent=1, sort_keys=True))
     elif args.plot:
         if not args.quiet:
-            print(f"{len(records)} runs: {args.plot}")
+            print(f"{len(records)} runs: {printable(args.plot)}")
     elif not args.quiet:
         _print_table(records)
     return 0

@@ -5,18 +5,20 @@ the writing are one step, `l3core.table.shard.embed_shard`.
 """
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from l3core.cores import usable_cores
 from l3core.table.commit import commit_run
 from l3core.table.layout import TablePaths
 from l3core.table.lock import renew
-from l3core.table.shard import embed_shard
+from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
 from pipelines.workers import embedder_for
 
@@ -33,7 +35,7 @@ class _EmbedShard(beam.DoFn):
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
         paths = TablePaths(job.table)
-        manifest = embed_shard(paths, job.run_id, element, embedder_for(job))
+        manifest = embed_shard(paths, job.run_id, element, embedder_for(job), decoders=job.decoders)
         renew(paths, job.fingerprint, job.run_id)
         for clip in manifest["clips"]:
             Metrics.counter("l3flow", f"clips_{clip['status']}").inc()
@@ -109,12 +111,28 @@ def run_local(
         workers: processes that embed; a single one is this process.
     """
     side_by_side: dict[str, Any] = {}
+    cores = max(1, usable_cores() // workers)
     if workers > 1:
         side_by_side = {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
-        # each process would start a thread a core for its model
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+        job = replace(job, decoders=max(1, cores // CORES_A_DECODER))
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner", **side_by_side)
-    with beam.Pipeline(options=options) as pipeline:
+    with _model_threads(cores if workers > 1 else None), beam.Pipeline(options=options) as pipeline:
         build_pipeline(pipeline, job, shards)
+
+
+@contextmanager
+def _model_threads(count: int | None) -> Iterator[None]:
+    """Let the processes that are started meanwhile use `count` threads for a model, unless told already.
+
+    Each would start as many as there are cores.
+    """
+    name = "TF_NUM_INTRAOP_THREADS"
+    if count is None or name in os.environ:
+        yield
+        return
+    os.environ[name] = str(count)
+    try:
+        yield
+    finally:
+        del os.environ[name]

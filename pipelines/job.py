@@ -14,6 +14,7 @@ class EmbedJob:
         fingerprint: of the spec, checked by every worker.
         spec: fields of the `EmbeddingSpec`.
         weights: URI of the table's copy of the weights.
+        decoders: recordings that a worker decodes at the same time; None: by its number of cores.
         info: what the run record shall say besides.
     """
 
@@ -22,4 +23,5 @@ class EmbedJob:
     fingerprint: str
     spec: dict[str, Any]
     weights: str
+    decoders: int | None = None
     info: dict[str, Any] = field(default_factory=dict)

@@ -5,12 +5,11 @@ fold 1) and tests on the one that was private (fold 2). The challenge itself had
 private set, which its key file tells.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
 from l3core.datasets.base import Annotation, Dataset, DatasetError
+from l3core.datasets.tables import parse_csv
 
 TRAIN, TEST = 1, 2
 SET_NAMES = {TRAIN: "train", TEST: "test"}
@@ -89,14 +88,14 @@ class Dcase2013Challenge(Dcase2013):
     def annotations(self, metadata: str | None, keys: Iterable[str]) -> Sequence[Annotation]:
         """Folds from the key: the fifth character of column 1; column 4 is the file's own name."""
         assert metadata is not None
-        rows = [row for row in csv.reader(io.StringIO(metadata)) if row][1:]
+        rows = parse_csv(metadata, name=str(self.metadata))[1:]
         found = []
         for number, row in enumerate(rows, start=2):
-            name = row[3].strip() if len(row) > 3 else ""
+            name = row[3] if len(row) > 3 else ""
             key = self.key_of(f"{SET_NAMES[TEST]}/{name}")
-            fold = row[0].strip()[4:5]
+            fold = row[0][4:5]
             if key is None or not fold.isdecimal() or int(fold) not in self.fold_sizes:
-                raise DatasetError(f"{self.metadata}: line {number} names no fold and test file")
+                raise DatasetError(f"{self.metadata}: row {number} names no fold and test file")
             found.append(Annotation(key, _label(key), int(fold), key))
         return found
 

@@ -22,6 +22,7 @@ class DatasetCopy(NamedTuple):
         root: where.
         clips: those that are there, by fold and name.
         differences: in what the copy is not what was published, a line each.
+        complete: whether all published clips are there, in their folds and classes.
         subset: name of the known part that it is, if it is one.
     """
 
@@ -29,12 +30,8 @@ class DatasetCopy(NamedTuple):
     root: str
     clips: tuple[LabelledClip, ...]
     differences: tuple[str, ...]
+    complete: bool
     subset: str | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether all published clips are there."""
-        return len(self.clips) == self.dataset.clips
 
 
 def read_dataset(
@@ -52,7 +49,7 @@ def read_dataset(
     Args:
         dataset: of `l3core.datasets.DATASETS`.
         root: folder on any store.
-        allow_partial: take a copy that lacks clips.
+        allow_partial: take a copy that lacks clips, or has them in other folds.
         storage_options: for fsspec.
 
     Raises:
@@ -68,38 +65,48 @@ def read_dataset(
         (each for each in annotations.values() if each.label in dataset.classes),
         key=lambda each: (each.fold, each.key),
     )
-    if not wanted:
-        raise DatasetError(f"no clip of {dataset.title} below {root}; get it: {dataset.download}")
     missing = [each.key for each in wanted if each.key not in paths]
     there = [each for each in wanted if each.key in paths]
+    if not there:
+        raise DatasetError(f"no clip of {dataset.title} below {root}; get it: {dataset.download}")
     extra = sorted(paths.keys() - annotations.keys())
+    counts = _differences(dataset, wanted)
     subset = _known_subset(dataset, there)
-    differences = [*_named(missing, "missing"), *_named(extra, "extra")]
-    if subset is None:  # else it is known that numbers are not those of the whole
-        differences += _differences(dataset, wanted)
-    if (missing or len(wanted) != dataset.clips) and not (allow_partial or subset):
+    if subset is not None:
+        counts = []  # it is known that they are not those of the whole
+    differences = (*_named(missing, "missing"), *_named(extra, "extra"), *counts)
+    complete = not missing and len(there) == dataset.clips and not counts
+    if not (complete or subset or allow_partial):
         raise DatasetError(
-            f"{root} is not all of {dataset.title} ({len(there)} of {dataset.clips} clips): "
-            f"{'; '.join(differences[:DIFFERENCES_SHOWN])}. Give --allow-partial to use what is there"
+            f"{root} is not {dataset.title} as published ({len(there)} of {dataset.clips} clips): "
+            f"{'; '.join(differences[:DIFFERENCES_SHOWN])}. "
+            "Give --allow-partial to use what is there"
         )
     clips = tuple(
         LabelledClip(f"{root}/{paths[each.key]}", each.label, each.fold, each.source) for each in there
     )
-    return DatasetCopy(dataset, root, clips, tuple(differences), subset)
+    return DatasetCopy(dataset, root, clips, differences, complete, subset)
 
 
 def nearest(keyed: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The path of each key that is nearest to the root.
+    """The path of each key that is nearest to the root; of several formats in one folder the .wav.
 
     Raises:
-        DatasetError: two are as near.
+        DatasetError: two folders that are as near have it.
     """
     found: dict[str, str] = {}
-    for key, path in sorted(keyed, key=lambda item: (item[0], item[1].count("/"), item[1])):
+    for key, path in sorted(
+        keyed, key=lambda item: (item[0], item[1].count("/"), _format_rank(item[1]))
+    ):
         other = found.setdefault(key, path)
-        if other != path and other.count("/") == path.count("/"):
-            raise DatasetError(f"{key} is there twice: {other} and {path}; name the root of one copy")
+        folders = posixpath.dirname(other), posixpath.dirname(path)
+        if folders[0] != folders[1] and other.count("/") == path.count("/"):
+            raise DatasetError(f"{key} is there twice, {other} and {path}: keep only one below the root")
     return found
+
+
+def _format_rank(path: str) -> tuple[bool, str]:
+    return not path.endswith(".wav"), path
 
 
 def _read_metadata(

@@ -15,19 +15,31 @@ def read_rows(text: str, columns: Sequence[str], *, name: str) -> list[dict[str,
     Raises:
         DatasetError: a column or a value is missing.
     """
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
-    header = [column.strip() for column in reader.fieldnames or ()]
+    table = parse_csv(text, name=name)
+    header = table[0] if table else []
     if lacking := [column for column in columns if column not in header]:
-        raise DatasetError(
-            f"{name} needs the columns {', '.join(columns)}; it lacks {', '.join(lacking)}"
-        )
-    reader.fieldnames = header
+        raise DatasetError(f"{name} lacks the columns {', '.join(lacking)}; it has {', '.join(header)}")
+    places = [header.index(column) for column in columns]
     rows = []
-    for row in reader:
-        if any(row[column] is None for column in columns):
-            raise DatasetError(f"{name} breaks off in line {reader.line_num}")
-        rows.append({column: row[column].strip() for column in columns})
+    for number, values in enumerate(table[1:], start=2):
+        if len(values) <= max(places):
+            raise DatasetError(f"{name} breaks off in row {number}")
+        rows.append({column: values[place] for column, place in zip(columns, places)})
     return rows
+
+
+def parse_csv(text: str, *, name: str) -> list[list[str]]:
+    """Values of a csv without the spaces around them; empty rows are left out.
+
+    Raises:
+        DatasetError: it is no csv.
+    """
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline=None)  # line ends of any system
+    try:
+        rows = list(csv.reader(lines, skipinitialspace=True))
+    except csv.Error as error:
+        raise DatasetError(f"{name} is no csv: {error}; take the authors' own file") from None
+    return [[value.strip() for value in row] for row in rows if row]
 
 
 def refuse_altered(

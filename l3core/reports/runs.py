@@ -106,6 +106,7 @@ def _finish(axes: Any, records: Sequence[dict[str, Any]], unit: str) -> None:
     from matplotlib.ticker import MaxNLocator  # with the first chart, not with every command
 
     axes.set_xticks(range(len(records)), _labels(records))
+    axes.set_xlabel("time of the commit, UTC")
     axes.set_xlim(-0.6, max(len(records) - 0.4, 3))  # one run is a bar, not a wall
     axes.margins(y=0.08)
     axes.set_ylim(bottom=0)

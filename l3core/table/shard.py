@@ -1,11 +1,9 @@
 """`embed_shard`, the work of one Beam element: read, decode, embed, write one file and a manifest."""
 
 import json
-import os
 import socket
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
 from io import BufferedReader
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 
 from l3core import storage
 from l3core.audio import AudioInfo, Recording
+from l3core.cores import usable_cores
 from l3core.embedding import Embedder
 from l3core.errors import AudioError
 from l3core.prefetch import prefetch
@@ -25,9 +24,9 @@ from l3core.table.progress import ShardNotes
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import copy_without, file_facts, writing_windows
 
-# Recordings that are read and decoded at the same time. One thread manages 1,000 x real time; on two
-# cores a second one only takes turns with it (short clips: 25 % more CPU, no less time).
-DECODERS = max(1, (os.cpu_count() or 1) // 4)
+# A thread reads and decodes about 1,000 x real time; on two cores a second one only takes turns with it
+# (short clips: 25 % more CPU, no less time).
+CORES_A_DECODER = 4
 # How far ahead of the model they go: so many recordings wait, each with so many segments of about ten
 # seconds (2 MB at 48 kHz).
 RECORDINGS_AHEAD = 8
@@ -77,11 +76,20 @@ def embed_shard(
     shard: str,
     embedder: Embedder,
     *,
+    decoders: int | None = None,
     storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
     """Embed the pieces of a shard; a shard that is done already is left as it is.
 
     Whatever is wrong with an object becomes its ledger row; its neighbours are not touched.
+
+    Args:
+        paths: of the table.
+        run_id: of the run.
+        shard: its name.
+        embedder: of the run's spec.
+        decoders: recordings that are read and decoded at the same time; None: by the number of cores.
+        storage_options: for fsspec, for the input.
 
     Returns:
         The manifest: file, ledger rows and busy times.
@@ -96,7 +104,8 @@ def embed_shard(
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
     notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
-    _embed(file, outcomes, embedder, watch, notes, storage_options)
+    decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
+    _embed(file, outcomes, embedder, watch, notes, decoders, storage_options)
     rows = _drop_failed(file, outcomes)
     final = f"windows/spec={embedder.fingerprint}/{run_id}-{shard}.parquet"
     manifest = {
@@ -119,19 +128,21 @@ def _embed(
     embedder: Embedder,
     watch: Stopwatch,
     notes: ShardNotes,
+    decoders: int,
     storage_options: StorageOptions,
 ) -> None:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
-    segments = prefetch(
+    ahead = prefetch(
         (partial(_segments, outcome, embedder, watch, storage_options) for outcome in outcomes),
-        threads=DECODERS,
-        sources_ahead=RECORDINGS_AHEAD,
+        threads=decoders,
+        sources_ahead=max(RECORDINGS_AHEAD, decoders),
         items_ahead=SEGMENTS_AHEAD,
+        waited=partial(watch.add, "wait_for_model"),
     )
-    embedded = embedder.embed_segments(_waiting(segments, watch))
-    with writing_windows(file, embedder.spec.size) as writer:
+    with closing(ahead) as segments, writing_windows(file, embedder.spec.size) as writer:
+        embedded = embedder.embed_segments(_waiting(segments, watch))
         while True:
             with watch.timing("model"):
                 part = next(embedded, None)
@@ -167,9 +178,7 @@ def _segments(
             return
         if segment is None:
             return
-        ready = time.perf_counter()
         yield outcome, segment
-        watch.add("wait_for_model", time.perf_counter() - ready)
 
 
 def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
@@ -187,8 +196,8 @@ def _read_segments(
 ) -> Iterator[Segment]:
     piece = outcome.piece
     with ExitStack() as stack:
-        with watch.timing("read"):
-            file = stack.enter_context(storage.open_pinned(piece.listed, storage_options))
+        opened = storage.open_pinned(piece.listed, storage_options)
+        file = stack.enter_context(watch.timing_ends("read", opened))
         with watch.timing("decode"):
             timed = BufferedReader(TimedFile(file, watch), READ_BYTES)
             recording = stack.enter_context(Recording(timed))

@@ -4,8 +4,8 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from l3core.audio import AudioInfo, Source
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# Work first, then what the two threads wait for each other.
+T = TypeVar("T")
+
+# Work first, then what the decoders and the model wait for each other.
 KINDS = ("read", "decode", "resample", "model", "write", "wait_for_audio", "wait_for_model")
 
 
@@ -46,6 +48,21 @@ class Stopwatch:
             took = time.perf_counter() - start
             self.add(kind, took - self._local.inner)
             self._local.inner = outer + took
+
+    @contextmanager
+    def timing_ends(self, kind: str, context: AbstractContextManager[T]) -> Iterator[T]:
+        """Enter and leave a context, and add the time that takes to `kind`; the block does not count."""
+        with self.timing(kind):
+            entered = context.__enter__()
+        try:
+            yield entered
+        except BaseException as error:
+            with self.timing(kind):
+                if not context.__exit__(type(error), error, error.__traceback__):
+                    raise
+        else:
+            with self.timing(kind):
+                context.__exit__(None, None, None)
 
     def add(self, kind: str, seconds: float) -> None:
         """Add to `kind`."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from l3core.errors import RunError
 from l3core.listing import list_inputs, parse_input
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
@@ -71,19 +72,22 @@ def plan(count: int, folder: Path) -> None:
         started_at="2019-05-12T00:00:00+00:00",
     )
     if planned.matched != count:
-        raise RuntimeError(f"planned {planned.matched} of {count} names")
+        raise RunError(f"planned {planned.matched} of {count} names")
 
 
 def list_files(count: int, folder: Path) -> None:
     """List the files of a folder."""
     found = sum(1 for _ in list_inputs([parse_input(str(folder))]))
     if found != count:
-        raise RuntimeError(f"listed {found} of {count} files")
+        raise RunError(f"listed {found} of {count} files")
 
 
 def _in_process(verb: str, count: int, folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "launch.benchmarks.planning", verb, str(count), str(folder)]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise RunError(f"{verb} of {count} names failed: {done.stderr.decode(errors='replace').strip()}")
+    return json.loads(done.stdout)
 
 
 def main(verb: str, count: str, folder: str) -> None:

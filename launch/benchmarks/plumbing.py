@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from l3core.errors import UsageError
+from l3core.errors import RunError
 from launch.benchmarks import identity
 from launch.benchmarks.corpora import CLIP_S
 from launch.benchmarks.figures import Figure
@@ -29,15 +29,8 @@ def plumbing(long: Path, short: Path, folder: Path) -> Iterator[Figure]:
 
 
 def profile(long: Path, short: Path, folder: Path) -> Iterator[Figure]:
-    """The functions that the plumbing spends most CPU time in, all threads together.
-
-    Raises:
-        UsageError: the profiler is not installed.
-    """
-    try:
-        yappi = import_module("yappi")
-    except ImportError:
-        raise UsageError("--profile needs yappi: pip install 'l3flow[bench]'") from None
+    """The functions that the plumbing spends most CPU time in, all threads together."""
+    yappi = import_module("yappi")
     import_module("pipelines.embed")
     for name, corpus, hop_s in (("recording", long, 0.1), ("clips", short, 1.0)):
         yappi.clear_stats()
@@ -67,6 +60,6 @@ def _run(corpus: Path, table: Path, size: int, hop_s: float) -> tuple[dict[str, 
     code = main(command)
     cpu = time.process_time() - start
     if code:
-        raise RuntimeError(f"the plumbing run ended with code {code}")
+        raise RunError(f"the plumbing run ended with code {code}")
     (record,) = (table / "runs").glob("*.json")
     return json.loads(record.read_bytes()), cpu

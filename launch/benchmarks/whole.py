@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l3core.embedding import Embedder
+from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from launch.benchmarks.corpora import make_clips, make_recording
@@ -46,7 +47,7 @@ def run_whole(flags: Sequence[str], corpus: Path, table: Path) -> Whole:
         out, err = process.communicate()
     wall_s = time.perf_counter() - start
     if process.returncode:
-        raise RuntimeError(err.decode(errors="replace").strip())
+        raise RunError(err.decode(errors="replace").strip())
     record = json.loads(out)
     return Whole(record["windows"], wall_s, record["wall_s"], record["peak_rss_bytes"] / 1e6)
 

@@ -59,7 +59,9 @@ def test_clips_that_moved_are_found_by_the_longest_end():
 
 def test_a_name_that_several_rows_have_is_refused():
     rows = [row("/table-root/one/bus01.wav"), row("/table-root/two/bus01.wav")]
-    with pytest.raises(DatasetError, match=r"could be one/bus01\.wav, two/bus01\.wav"):
+    with pytest.raises(
+        DatasetError, match=r"could be /table-root/one/bus01\.wav, /table-root/two/bus01\.wav"
+    ):
         join_clips([clip("/other/three/bus01.wav")], rows)
 
 
@@ -77,6 +79,26 @@ def test_rows_without_windows_are_no_clips(status, windows):
     assert found == [None]
     with pytest.raises(DatasetError, match=r"no windows of 1 of 1 clips: /table-root/x\.wav"):
         refuse_missing(clips, found)
+
+
+def test_a_clip_that_failed_is_not_taken_for_another_of_its_name():
+    rows = [
+        row("/table-root/scenes_stereo/bus01.wav", status="unreadable", windows=0),
+        row("/table-root/scenes_stereo_testset/bus01.wav"),
+    ]
+    here = [
+        clip("/table-root/scenes_stereo/bus01.wav"),
+        clip("/table-root/scenes_stereo_testset/bus01.wav"),
+    ]
+    moved = [clip(each.uri.replace("/table-root", "gs://bucket")) for each in here]
+    for clips in (here, moved):
+        assert join_clips(clips, rows) == [None, "scenes_stereo_testset/bus01.wav"]
+        assert join_clips(clips[:1], rows) == [None]
+
+
+def test_names_that_are_no_utf8_are_found():
+    uri = "/table-root/b\udcff.wav"
+    assert join_clips([clip(uri)], [row("/table-root/b\ue0ff.wav")]) == ["b\ue0ff.wav"]
 
 
 def test_truncated_clips_have_windows():

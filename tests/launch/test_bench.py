@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from launch.main import main
 
 
@@ -36,9 +38,22 @@ def test_a_part_alone(capsys):
     assert [figure["name"] for figure in answer["figures"]] == ["bare model"]
 
 
-def test_what_cannot_be_measured_is_refused(capsys):
-    assert main(["bench", "--only", "everything"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--only", "everything"], "everything"),
+        (["--minutes", "0"], "--minutes: needs a number above 0"),
+        (["--minutes", "nan"], "--minutes: needs a number above 0"),
+        (["--minutes", "0.03"], "--minutes needs at least 0.1"),
+        (["--seconds", "inf"], "--seconds: needs a number above 0"),
+        (["--only", "model", "--profile"], "--profile is of the plumbing"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(capsys, flags, part):
+    assert main(["bench", *flags]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
 
 
 def test_the_profile_names_the_three_largest_costs(capsys):

@@ -57,6 +57,7 @@ def test_a_partial_copy(tmp_path, capsys):
         (["--dataset", "esc51"], "--dataset must be one of urbansound8k"),
         (["--dataset-root", "."], "--dataset-root needs --dataset"),
         (["--dataset", "esc50", "--dataset-root", "nowhere"], "no folder"),
+        (["--allow-partial"], "--allow-partial is about"),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path, monkeypatch, capsys, flags, part):

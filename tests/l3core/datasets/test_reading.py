@@ -102,7 +102,7 @@ def test_a_key_that_names_no_fold_is_refused(tmp_path):
     write_dcase2013(tmp_path, key=True)
     key = tmp_path / "dcase2013_task1_filenamekey.csv"
     key.write_text(key.read_text().replace("fold3_002", "fold7_002"))
-    with pytest.raises(DatasetError, match="line 4 names no fold"):
+    with pytest.raises(DatasetError, match="row 4 names no fold"):
         read("dcase2013-challenge", tmp_path)
 
 
@@ -189,9 +189,13 @@ def test_a_clip_that_is_listed_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("filename,fold\n", "lacks target, category, esc10, src_file"),
-        ("", "lacks filename"),
-        ("filename,fold,target,category,esc10,src_file\n1-1-A-0.wav,1", "breaks off in line 2"),
+        (
+            "filename,fold\n",
+            "lacks the columns target, category, esc10, src_file; it has filename, fold",
+        ),
+        ("", "lacks the columns filename"),
+        ('filename,fold,target,category,esc10,src_file\n"' + 200_000 * "x", "is no csv: field larger"),
+        ("filename,fold,target,category,esc10,src_file\n1-1-A-0.wav,1", "breaks off in row 2"),
     ],
 )
 def test_a_csv_that_is_none_is_refused(tmp_path, text, said):
@@ -208,6 +212,41 @@ def test_a_csv_of_windows_and_with_spaces_is_read(tmp_path):
     assert read("esc50", tmp_path).complete
 
 
+@pytest.mark.parametrize("end", [b"\r", b"\n\n"])
+def test_line_ends_do_not_matter(tmp_path, end):
+    write_esc50(tmp_path)
+    path = tmp_path / "meta/esc50.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", end))
+    assert read("esc50", tmp_path).complete
+
+
+def test_metadata_without_audio_is_no_copy(tmp_path):
+    write_esc50(tmp_path, write=lambda path: None)
+    with pytest.raises(DatasetError, match=r"no clip of ESC-50 below .*; get it: https://"):
+        read("esc50", tmp_path, allow_partial=True)
+
+
+def test_clips_in_other_folds_than_published_are_refused(tmp_path):
+    """Names of UrbanSound8K do not tell the fold: only its size does."""
+    rows = [list(row) for row in urbansound8k_rows()]
+    rows[0][5] = 10
+    write_urbansound8k(tmp_path, rows=rows)
+    with pytest.raises(
+        DatasetError, match=r"8732 of 8732 clips.*fold 1 has 872 clips, published are 873"
+    ):
+        read("urbansound8k", tmp_path)
+    assert not read("urbansound8k", tmp_path, allow_partial=True).complete
+
+
+def test_of_two_formats_in_one_folder_the_wav_is_taken(tmp_path):
+    write_esc50(tmp_path)
+    for row in esc50_rows():
+        touch((tmp_path / "audio" / row[0]).with_suffix(".ogg"))
+    copy = read("esc50", tmp_path)
+    assert copy.complete
+    assert all(clip.uri.endswith(".wav") for clip in copy.clips)
+
+
 def test_a_csv_in_another_encoding_is_refused(tmp_path):
     write_esc50(tmp_path)
     (tmp_path / "meta/esc50.csv").write_bytes("filename,ümlaut".encode("utf-16"))
@@ -218,7 +257,7 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
 def test_two_copies_below_one_root_are_refused(tmp_path):
     write_esc50(tmp_path / "one")
     write_esc50(tmp_path / "two")
-    with pytest.raises(DatasetError, match=r"is there twice: one/meta/esc50\.csv and two/"):
+    with pytest.raises(DatasetError, match=r"is there twice, one/meta/esc50\.csv and two/"):
         read("esc50", tmp_path)
 
 
