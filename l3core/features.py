@@ -1,7 +1,6 @@
 """Labelled clips meet a feature table: which rows are whose, and their vectors in memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -9,19 +8,9 @@ from l3core.datasets.base import DatasetError, LabelledClip
 from l3core.datasets.tables import first_few
 from l3core.storage import as_text
 from l3core.table.layout import WITH_WINDOWS, LedgerRow
-from l3core.table.read import read_windows
+from l3core.table.read import ClipVectors, read_clip_vectors
 
-
-class Features(NamedTuple):
-    """The windows of labelled clips.
-
-    Attributes:
-        vectors: float32 `(windows, d)`, by clip and window.
-        clips: int64 `(windows,)`, the place of each window's clip in the sequence that was asked for.
-    """
-
-    vectors: np.ndarray
-    clips: np.ndarray
+CHUNK_BYTES = 16 * 2**20
 
 
 def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list[str | None]:
@@ -106,7 +95,7 @@ def refuse_missing(clips: Sequence[LabelledClip], found: Sequence[str | None]) -
         )
 
 
-def load_features(table: str, spec: str | None, clip_ids: Sequence[str]) -> Features:
+def load_features(table: str, spec: str | None, clip_ids: Sequence[str]) -> ClipVectors:
     """The windows of clips.
 
     Args:
@@ -118,18 +107,22 @@ def load_features(table: str, spec: str | None, clip_ids: Sequence[str]) -> Feat
         TableError: no such table, or not one spec.
         DatasetError: vectors that hold NaN or infinity, or a clip without windows.
     """
-    metadata, vectors = read_windows(table, spec, columns="clip_id", clips=clip_ids)
-    place = {clip_id: number for number, clip_id in enumerate(clip_ids)}
-    names = metadata["clip_id"].combine_chunks().dictionary_encode()
-    places = np.array([place[name] for name in names.dictionary.to_pylist()], np.int64)
-    if lacking := set(place) - set(names.dictionary.to_pylist()):
-        raise DatasetError(f"the table has no windows of {first_few(sorted(lacking))}")
-    clips = places[names.indices.to_numpy(zero_copy_only=False)]
-    order = np.argsort(clips, kind="stable")
-    if (order[1:] < order[:-1]).any():
-        vectors, clips = vectors[order], clips[order]
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        bad = sorted({clip_ids[clip] for clip in clips[~finite]})
-        raise DatasetError(f"vectors of {len(bad)} clips hold NaN or infinity: {first_few(bad)}")
-    return Features(vectors, clips)
+    features = read_clip_vectors(table, spec, clip_ids)
+    there = np.bincount(features.clips, minlength=len(clip_ids))
+    if lacking := [name for name, windows in zip(clip_ids, there) if not windows]:
+        raise DatasetError(f"the table has no windows of {first_few(lacking)}")
+    bad: set[int] = set()
+    for rows in chunks(len(features.vectors), features.vectors.shape[1]):
+        finite = np.isfinite(features.vectors[rows]).all(axis=1)
+        bad.update(features.clips[rows][~finite].tolist())
+    if bad:
+        names = [clip_ids[clip] for clip in sorted(bad)]
+        raise DatasetError(f"vectors of {len(bad)} clips hold NaN or infinity: {first_few(names)}")
+    return features
+
+
+def chunks(rows: int, size: int) -> Iterator[slice]:
+    """Slices of `rows` vectors of `size` numbers, of some 16 MB each."""
+    step = max(1, CHUNK_BYTES // (4 * size))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
