@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from l3core.errors import UsageError
+from launch.beam_options import add_runner_flags, parse_with_beam
 from launch.options import Parser, add_output_flags, add_spec_flags, positive, spec_of
 from launch.quiet import quiet_libraries
-
-RUNNERS = ("local",)
 
 DESCRIPTION = """\
 Embed audio into a feature table: one row per window, and a ledger with one row per file.
@@ -35,7 +33,7 @@ def build_parser(prog: str) -> Parser:
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
     add("--root", metavar="URI", help="clip ids are paths below it (default: what the inputs share)")
-    add("--runner", default="local", metavar="NAME", help="local: on this machine")
+    add_runner_flags(parser)
     add(
         "--workers",
         type=positive,
@@ -49,28 +47,14 @@ def build_parser(prog: str) -> Parser:
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--dry-run", action="store_true", help="say what a run would do and how long it would take")
     add("--allow-empty", action="store_true", help="no matching file is no error")
-    add("--log-file", metavar="FILE", help="append what libraries say to FILE; it is not shown")
     add_spec_flags(parser)
     add_output_flags(parser)
-    parser.epilog = "Options of Apache Beam may follow; they are handed to the runner."
     return parser
 
 
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
-    if strangers := parser.strangers(argv):
-        # before parsing, or a misspelt --input would be told as a missing one
-        with quiet_libraries():
-            if unknown := _beam_parser(parser).strangers(strangers):
-                parser.refuse(unknown, _beam_parser(parser).flags())
-    args, beam_options = parser.parse_known_args(argv)
-    if beam_options:
-        with quiet_libraries():
-            _, left = _beam_parser(parser).parse_known_args(beam_options)
-        if left:
-            parser.refuse(left)
-    if args.runner not in RUNNERS:
-        raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
+    args, beam_options = parse_with_beam(parser, argv)
     spec = spec_of(args)
     with quiet_libraries(args.log_file):
         from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
@@ -80,13 +64,3 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             return 0
         record = embed_table(args, spec, beam_options)
     return 3 if args.strict and not all_embedded(record) else 0
-
-
-def _beam_parser(parser: Parser) -> Parser:
-    """Beam's own options, with our errors."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    beam = Parser(prog=parser.prog, add_help=False)
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(beam)
-    return beam

@@ -27,9 +27,10 @@ from l3core.table.progress import RunProgress
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
-from launch.screen import showing_progress
+from launch.screen import describe_embedding, showing_progress
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
+from launch.words import last_line
 from pipelines.job import EmbedJob
 
 TIMED_S = 4.0  # of the model, in a dry run
@@ -197,20 +198,15 @@ def _execute(
 
     shards = [shard.name for shard in plan.to_embed]
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
-    with showing_progress(look, quiet=args.quiet or args.json):
+    with showing_progress(look, describe_embedding, quiet=args.quiet or args.json):
         try:
             run_local(job, shards, beam_options, workers=args.workers)
         except RunError:
             raise
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             how = _after_failure(paths, plan.run_id)
-            raise RunError(f"the run failed, {how}: {_last_line(error)}") from error
+            raise RunError(f"the run failed, {how}: {last_line(error)}") from error
     return read_json(storage.join(paths.runs, f"{plan.run_id}.json"))
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _versions() -> dict[str, str]:

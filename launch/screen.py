@@ -1,10 +1,11 @@
-"""What people see of a run while it goes: a line with files, rate and time left."""
+"""What people see of a run while it goes: a line with what is done, its rate and the time left."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -17,14 +18,30 @@ POLL_S = 0.5
 PLAIN_LINE_EVERY_S = 30.0
 
 
+class Shown(Protocol):
+    """What is shown of any run: the share that is done, 0 to 1, and whether its work has begun."""
+
+    @property
+    def share(self) -> float: ...  # noqa: D102
+
+    @property
+    def begun(self) -> bool: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=Shown)
+
+
 @contextmanager
-def showing_progress(look: Callable[[], Progress], *, quiet: bool) -> Iterator[None]:
+def showing_progress(
+    look: Callable[[], P], describe: Callable[[P, float], str], *, quiet: bool
+) -> Iterator[None]:
     """Show how far a run is while the block runs; nothing with `quiet`.
 
     On a terminal one line that changes; else a plain line now and then.
 
     Args:
         look: tells the progress; called from another thread.
+        describe: says it in words, given the seconds since the work has begun.
         quiet: show nothing.
     """
     if quiet:
@@ -33,7 +50,7 @@ def showing_progress(look: Callable[[], Progress], *, quiet: bool) -> Iterator[N
     stop = threading.Event()
     console = Console(file=sys.stderr)
     watch = _watch_terminal if console.is_terminal else _watch_plain
-    thread = threading.Thread(target=watch, args=(console, look, stop), daemon=True)
+    thread = threading.Thread(target=watch, args=(console, look, describe, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -42,37 +59,45 @@ def showing_progress(look: Callable[[], Progress], *, quiet: bool) -> Iterator[N
         thread.join()
 
 
-def describe(progress: Progress, seconds: float) -> str:
+def describe_embedding(progress: Progress, seconds: float) -> str:
     """Files, rates and time left, in words."""
     if not progress.windows:
         return "loading the model" if not progress.files else f"{progress.files} files"
     seconds = max(seconds, POLL_S)
-    left = seconds * (1 - progress.share) / progress.share if progress.share else 0.0
     return (
         f"{progress.files} files, {progress.windows / seconds:.0f} windows/s, "
         f"{progress.audio_s / seconds:.1f} x real time, "
-        + (f"{duration(left)} left" if progress.share else "time left unknown")
+        + (f"{duration(time_left(progress, seconds))} left" if progress.share else "time left unknown")
     )
 
 
-def _watch_terminal(console: Console, look: Callable[[], Progress], stop: threading.Event) -> None:
+def time_left(progress: Shown, seconds: float) -> float:
+    """Seconds until all is done, at the rate so far."""
+    return seconds * (1 - progress.share) / progress.share
+
+
+def _watch_terminal(
+    console: Console, look: Callable[[], P], describe: Callable[[P, float], str], stop: threading.Event
+) -> None:
     start = time.monotonic()
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("loading the model", total=1.0)
+        task = bar.add_task(describe(look(), 0.0), total=1.0)
         while not stop.wait(POLL_S):
             progress = look()
-            if not progress.windows:  # loading is no part of the rate
+            if not progress.begun:  # loading is no part of the rate
                 start = time.monotonic()
             words = describe(progress, time.monotonic() - start)
             bar.update(task, completed=progress.share, description=words)
 
 
-def _watch_plain(console: Console, look: Callable[[], Progress], stop: threading.Event) -> None:
+def _watch_plain(
+    console: Console, look: Callable[[], P], describe: Callable[[P, float], str], stop: threading.Event
+) -> None:
     start = time.monotonic()
     while not stop.wait(PLAIN_LINE_EVERY_S):
         progress = look()
-        if not progress.windows:
+        if not progress.begun:
             start = time.monotonic()
         words = describe(progress, time.monotonic() - start)
         print(f"{100 * progress.share:.0f} %: {words}", file=sys.stderr, flush=True)

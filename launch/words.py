@@ -22,3 +22,9 @@ def size(count: float) -> str:
 def printable(text: str) -> str:
     """A file name without characters that a terminal would act on."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of what an error says: Beam puts a worker's traceback in front of it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

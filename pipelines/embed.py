@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from l3core.cores import usable_cores
+from l3core.machine import usable_cores
 from l3core.table.commit import commit_run
 from l3core.table.layout import TablePaths
 from l3core.table.lock import renew

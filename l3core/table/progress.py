@@ -31,6 +31,11 @@ class Progress(NamedTuple):
     windows: int
     audio_s: float
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was embedded yet."""
+        return self.windows > 0
+
 
 class ShardNotes:
     """Notes that a running shard leaves every few seconds; they also keep its run's lock alive."""

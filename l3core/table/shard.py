@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from l3core import storage
 from l3core.audio import AudioInfo, Recording
-from l3core.cores import usable_cores
 from l3core.embedding import Embedder
 from l3core.errors import AudioError
+from l3core.machine import usable_cores
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.storage import StorageOptions

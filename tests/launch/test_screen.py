@@ -4,17 +4,17 @@ import pytest
 
 from l3core.table.progress import Progress
 from launch import words
-from launch.screen import describe
+from launch.screen import describe_embedding
 
 
 def test_a_line_has_files_rates_and_time_left():
     # a quarter is done after 10 s, so three quarters need 30 s more
-    line = describe(Progress(share=0.25, files=7, windows=100, audio_s=50.0), 10.0)
+    line = describe_embedding(Progress(share=0.25, files=7, windows=100, audio_s=50.0), 10.0)
     assert line == "7 files, 10 windows/s, 5.0 x real time, 30.0 s left"
 
 
 def test_before_the_first_window():
-    assert describe(Progress(0.0, 0, 0, 0.0), 3.0) == "loading the model"
+    assert describe_embedding(Progress(0.0, 0, 0, 0.0), 3.0) == "loading the model"
 
 
 @pytest.mark.parametrize(
