@@ -21,6 +21,7 @@ REQUIRES = [
     "h5py>=3.11,<4",  # weights files
     "requests>=2.32,<3",  # fetching published weights
     "rich>=13.9,<16",  # progress and tables on a terminal
+    "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
     "jinja2>=3.1,<4",  # pages
     "matplotlib>=3.10,<4",  # their charts
 ]
@@ -33,9 +34,9 @@ EXTRAS = {
         "mypy>=1.18,<3",
         "pandas>=2.2,<4",
         "polars>=1.20,<3",
+        "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
         "ruff>=0.14,<1",
-        "scikit-learn>=1.7,<2",
         "types-requests",
         "yappi>=1.6,<2",
     ],
@@ -51,6 +52,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[
         "l3core",
+        "l3core.crossval",
         "l3core.datasets",
         "l3core.engines",
         "l3core.models",

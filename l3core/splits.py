@@ -30,7 +30,7 @@ class Split(NamedTuple):
 
 
 def split_clips(
-    clips: Sequence[LabelledClip], *, test_fold: int, seed: int, share: float = VALIDATION_SHARE
+    clips: Sequence[LabelledClip], *, test_fold: int | None, seed: int, share: float = VALIDATION_SHARE
 ) -> Split:
     """Split by fold and source, stratified by class.
 
@@ -39,7 +39,7 @@ def split_clips(
 
     Args:
         clips: with labels, folds and sources.
-        test_fold: the fold to test on.
+        test_fold: the fold to test on; None: all clips train or validate.
         seed: of the whole cross-validation; each fold draws its own numbers from it.
         share: of a class's training clips that validate.
 
@@ -49,10 +49,10 @@ def split_clips(
     """
     test = [place for place, clip in enumerate(clips) if clip.fold == test_fold]
     rest = [place for place, clip in enumerate(clips) if clip.fold != test_fold]
-    if not test or not rest:
+    if (test_fold is not None and not test) or not rest:
         raise DatasetError(f"fold {test_fold} has {len(test)} of {len(clips)} clips: nothing to compare")
     _check_classes(clips, rest, test_fold)
-    generator = np.random.default_rng([seed, test_fold])
+    generator = np.random.default_rng([seed, test_fold or 0])
     chosen = _validation_sources([clips[place] for place in rest], generator, share)
     train = [place for place in rest if clips[place].source not in chosen]
     validation = [place for place in rest if clips[place].source in chosen]
@@ -81,7 +81,7 @@ def check_split(clips: Sequence[LabelledClip], split: Split) -> None:
         )
 
 
-def _check_classes(clips: Sequence[LabelledClip], rest: Iterable[int], test_fold: int) -> None:
+def _check_classes(clips: Sequence[LabelledClip], rest: Iterable[int], test_fold: int | None) -> None:
     sources: dict[str, set[str]] = {clip.label: set() for clip in clips}
     for place in rest:
         sources[clips[place].label].add(clips[place].source)
@@ -89,8 +89,9 @@ def _check_classes(clips: Sequence[LabelledClip], rest: Iterable[int], test_fold
         raise DatasetError(f"all clips are of the class {next(iter(sources))}: there is nothing to tell")
     for label, found in sorted(sources.items()):
         if len(found) < 2:
+            where = "" if test_fold is None else f" outside of fold {test_fold}"
             raise DatasetError(
-                f"class {label} has {len(found)} sources outside of fold {test_fold}; "
+                f"class {label} has {len(found)} sources{where}; "
                 "one to train and one to validate with are needed"
             )
 

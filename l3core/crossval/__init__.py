@@ -1,0 +1,1 @@
+"""Cross-validation of the paper's classifier on a labelled corpus, fold by fold."""

@@ -1,0 +1,207 @@
+"""What a cross-validation leaves: a folder for each finished fold, and at the end the tables of all.
+
+OUT/predictions.parquet      a row for each tested clip, fold and repeat
+OUT/splits.parquet           which clip was in which part
+OUT/trials.parquet           a row for each combination: losses and accuracies by epoch
+OUT/summary.json             the figures
+OUT/models/fold<k>.keras     the best model of each fold, and final.keras
+OUT/_l3flow/                 ours: finished folds, so that an interrupted run goes on
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.classifier import to_keras
+from l3core.crossval.folds import FoldResult
+from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
+from l3core.table.state import read_json, write_json
+
+TABLES = ("predictions", "splits", "trials")
+_CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+SCHEMAS = {
+    "predictions": pa.schema(
+        [
+            pa.field("protocol", pa.string(), nullable=False),
+            pa.field("fold", pa.int32(), nullable=False),
+            pa.field("repeat", pa.int32(), nullable=False),
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("true_label", pa.string(), nullable=False),
+            pa.field("predicted_label", pa.string(), nullable=False),
+            pa.field("probabilities", pa.list_(pa.float64()), nullable=False),
+            pa.field("windows", pa.int32(), nullable=False),
+        ]
+    ),
+    "splits": pa.schema(
+        [
+            pa.field("fold", pa.int32()),
+            pa.field("repeat", pa.int32(), nullable=False),
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("part", pa.string(), nullable=False),
+            pa.field("windows", pa.int32(), nullable=False),
+        ]
+    ),
+    "trials": pa.schema(
+        [
+            pa.field("fold", pa.int32()),
+            pa.field("repeat", pa.int32(), nullable=False),
+            pa.field("combination", pa.int32(), nullable=False),
+            pa.field("learning_rate", pa.float64(), nullable=False),
+            pa.field("weight_decay", pa.float64(), nullable=False),
+            *(pa.field(name, pa.list_(pa.float64()), nullable=False) for name in _CURVES),
+            pa.field("chosen_epoch", pa.int32(), nullable=False),
+            pa.field("chosen", pa.bool_(), nullable=False),
+            pa.field("seconds", pa.float64(), nullable=False),
+        ]
+    ),
+}
+
+
+def write_fold(
+    paths: OutputPaths, plan: CrossvalPlan, result: FoldResult, window_clips: np.ndarray
+) -> None:
+    """Leave a finished fold; `done.json` comes last, so a fold is there whole or not at all.
+
+    Args:
+        paths: of the output.
+        plan: of the cross-validation.
+        result: of the fold.
+        window_clips: place of each window's clip in the plan.
+    """
+    folder = paths.fold(plan.digest, result.fold.name)
+    rows = {
+        "predictions": _prediction_rows(plan, result, window_clips),
+        "splits": _split_rows(plan, result, window_clips),
+        "trials": _trial_rows(result),
+    }
+    for name in TABLES:
+        _write_table(storage.join(folder, f"{name}.parquet"), name, rows[name])
+    storage.write_bytes(storage.join(folder, "model.keras"), to_keras(result.classifier))
+    chosen = result.trials[result.best]
+    done = {
+        "fold": result.fold.test_fold,
+        "repeat": result.fold.repeat,
+        "clips": len(result.clips),
+        "accuracy": _accuracy(plan, result),
+        "validation_loss": chosen.chosen.validation_loss,
+        "validation_accuracy": chosen.chosen.validation_accuracy,
+        "chosen_epoch": chosen.chosen_epoch,
+        "seconds": result.seconds,
+        **chosen.hyperparameters._asdict(),
+    }
+    write_json(storage.join(folder, "done.json"), done)
+
+
+def finished_folds(paths: OutputPaths, digest: str) -> list[str]:
+    """Names of the plan's finished folds."""
+    folders = storage.names_below(paths.work(digest), suffix="")
+    return [
+        name for name in folders if storage.exists(storage.join(paths.work(digest), name, "done.json"))
+    ]
+
+
+def merge_folds(paths: OutputPaths, plan: CrossvalPlan) -> list[dict[str, Any]]:
+    """Put tables and models of all the plan's folds in place; what each `done.json` says, in order."""
+    folders = [paths.fold(plan.digest, name) for name in plan.folds]
+    for name in TABLES:
+        parts = [_read_table(storage.join(folder, f"{name}.parquet")) for folder in folders]
+        with storage.writing(paths.at(f"{name}.parquet")) as file:
+            pq.write_table(pa.concat_tables(parts), file, compression="zstd")
+    done = [read_json(storage.join(folder, "done.json")) for folder in folders]
+    kept = set()
+    for fold in sorted({Fold.from_name(name).test_fold for name in plan.folds}, key=str):
+        repeats = [place for place, each in enumerate(done) if each["fold"] == fold]
+        best = max(repeats, key=lambda place: done[place]["validation_accuracy"])  # never by the test
+        name = "final.keras" if fold is None else f"fold{fold}.keras"
+        model = storage.read_bytes(storage.join(folders[best], "model.keras"))
+        storage.write_bytes(storage.join(paths.at("models"), name), model)
+        kept.add(name)
+    for name in storage.names_below(paths.at("models"), suffix=".keras"):
+        if name not in kept:  # of an earlier run with other folds
+            storage.remove(storage.join(paths.at("models"), name))
+    for other in storage.names_below(paths.all_work, suffix=""):
+        if other != plan.digest:
+            storage.remove(paths.work(other), recursive=True)
+    return done
+
+
+def read_table(paths: OutputPaths, name: str) -> pa.Table:
+    """One of `TABLES`."""
+    return _read_table(paths.at(f"{name}.parquet"))
+
+
+def _accuracy(plan: CrossvalPlan, result: FoldResult) -> float | None:
+    if not len(result.clips):
+        return None
+    hits = result.probabilities.argmax(axis=1) == plan.labels[result.clips]
+    return float(hits.mean())
+
+
+def _prediction_rows(
+    plan: CrossvalPlan, result: FoldResult, window_clips: np.ndarray
+) -> Iterable[dict[str, Any]]:
+    windows = np.bincount(window_clips[result.parts.test], minlength=len(plan.clips))
+    for clip, probabilities in zip(result.clips, result.probabilities):
+        yield {
+            "protocol": plan.protocol,
+            "fold": result.fold.test_fold,
+            "repeat": result.fold.repeat,
+            "clip_id": plan.clip_ids[clip],
+            "true_label": plan.clips[clip].label,
+            "predicted_label": plan.classes[probabilities.argmax()],
+            "probabilities": probabilities,
+            "windows": windows[clip],
+        }
+
+
+def _split_rows(
+    plan: CrossvalPlan, result: FoldResult, window_clips: np.ndarray
+) -> Iterable[dict[str, Any]]:
+    for part in ("train", "validation", "test"):
+        clips, windows = np.unique(window_clips[getattr(result.parts, part)], return_counts=True)
+        for clip, count in zip(clips, windows):
+            yield {
+                "fold": result.fold.test_fold,
+                "repeat": result.fold.repeat,
+                "clip_id": plan.clip_ids[clip],
+                "source": plan.clips[clip].source,
+                "part": part,
+                "windows": count,
+            }
+
+
+def _trial_rows(result: FoldResult) -> Iterable[dict[str, Any]]:
+    for number, trial in enumerate(result.trials):
+        yield {
+            "fold": result.fold.test_fold,
+            "repeat": result.fold.repeat,
+            "combination": number + 1,
+            **trial.hyperparameters._asdict(),
+            **dict(zip(_CURVES, zip(*trial.epochs))),
+            "chosen_epoch": trial.chosen_epoch,
+            "chosen": number == result.best,
+            "seconds": trial.seconds,
+        }
+
+
+def _write_table(uri: str, name: str, rows: Iterable[dict[str, Any]]) -> None:
+    with storage.writing(uri) as file:
+        pq.write_table(pa.Table.from_pylist(list(rows), SCHEMAS[name]), file, compression="zstd")
+
+
+def _read_table(uri: str) -> pa.Table:
+    fs, path = storage.filesystem(uri)
+    with fs.open(path, "rb") as file:
+        return pq.ParquetFile(file).read()
+
+
+def labels_of(table: pa.Table, column: str, classes: Sequence[str]) -> np.ndarray:
+    """Places of a column's labels in `classes`, int64."""
+    place = {label: number for number, label in enumerate(classes)}
+    return np.array([place[label] for label in table[column].to_pylist()], np.int64)
