@@ -22,6 +22,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "embed": Command("launch.embed", "embed audio files into a feature table"),
+    "crossval": Command("launch.crossval", "train and cross-validate a classifier from a table"),
+    "classify": Command("launch.classify", "label audio with a trained classifier"),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
     "bench": Command("launch.bench", "measure what this machine does with a model"),
     "runs": Command("launch.runs", "list what each run of a table did"),
@@ -37,6 +39,7 @@ commands:
 examples:
   l3flow embed --input 'corpus/**/*.wav' --output table --model edgel3-sea-64
   l3flow embed --input 'corpus/**/*.wav' --output table --weights random:0 --hop 0.5
+  l3flow crossval --dataset esc10 --dataset-root ESC-50-master --table table --output result
   l3flow weights list
   l3flow embed --help
 """

@@ -1,20 +1,27 @@
-"""One model per worker process, shared by all of its threads.
+"""What a worker process loads once and all of its threads share: a model, or the features of a dataset.
 
 Beam tears idle DoFns down and makes new ones; a model that takes seconds to load and compile is kept
 for as long as the process lives.
 """
 
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from l3core.crossval.plan import CrossvalPlan
 from l3core.embedding import Embedder
 from l3core.errors import RunError
+from l3core.features import load_features
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
+from l3core.table.read import ClipVectors
 from l3core.weights import Weights, read_h5
 from pipelines.job import EmbedJob
 
+T = TypeVar("T")
+
 _lock = threading.Lock()
-_loaded: dict[str, Embedder] = {}
+_loaded: dict[str, Any] = {}
 
 
 def embedder_for(job: EmbedJob) -> Embedder:
@@ -23,11 +30,27 @@ def embedder_for(job: EmbedJob) -> Embedder:
     Raises:
         RunError: the table's copy of the weights is not what the job was planned with.
     """
+    return _once(job.fingerprint, lambda: _load(job))
+
+
+def features_for(plan: CrossvalPlan) -> ClipVectors:
+    """The windows of a plan's clips; the first caller in a process reads them.
+
+    Raises:
+        UsageError: from `l3core.features.load_features`.
+    """
+    return _once(
+        f"{plan.table} {plan.digest}",
+        lambda: load_features(plan.table, plan.fingerprint, plan.clip_ids),
+    )
+
+
+def _once(name: str, load: Callable[[], T]) -> T:
     with _lock:
-        if job.fingerprint not in _loaded:
-            _loaded.clear()  # a process serves one spec at a time
-            _loaded[job.fingerprint] = _load(job)
-        return _loaded[job.fingerprint]
+        if name not in _loaded:
+            _loaded.clear()  # a process serves one of them at a time
+            _loaded[name] = load()
+        return _loaded[name]
 
 
 def _load(job: EmbedJob) -> Embedder:

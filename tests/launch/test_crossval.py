@@ -1,0 +1,349 @@
+"""`l3flow crossval` from audio to report, on copies of the datasets in their true layout."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import keras
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from sklearn.metrics import confusion_matrix
+
+from launch.main import main
+from tests.corpus import FLAGS, PlainRun
+from tests.dataset_trees import (
+    dcase2013_names,
+    esc50_rows,
+    urbansound8k_rows,
+    write_dcase2013,
+    write_esc50,
+    write_urbansound8k,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+DATA = REPOSITORY / "examples/data"
+FAST = ("--epochs", "4")
+
+
+def sound_of(path, label):
+    """A second of noise whose loudness goes up and down as its class wants."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng([label, *path.name.encode()])
+    shape = np.random.default_rng(label).uniform(0.1, 1, 8) + generator.uniform(0, 1, 8)
+    levels = np.repeat(np.tile(shape / 2, 4), 125)  # a window of the fake model: 1000 samples at 4 kHz
+    soundfile.write(path, 0.5 * levels * generator.uniform(-1, 1, 4000), 4000)
+
+
+def embedded(corpus, table):
+    run = PlainRun(corpus, table, "run-1")
+    run.all()
+    return table
+
+
+@pytest.fixture(scope="module")
+def dcase(tmp_path_factory):
+    """DCASE 2013 and its table."""
+    folder = tmp_path_factory.mktemp("dcase")
+    labels = sorted({name[:-6] for name in dcase2013_names()})
+
+    def write(path):
+        sound_of(path, labels.index(path.name[:-6]))
+
+    root = write_dcase2013(folder / "audio", write=write)
+    return root, embedded(root, folder / "table")
+
+
+@pytest.fixture(scope="module")
+def urbansound(tmp_path_factory):
+    """Ten folds of UrbanSound8K with 24 clips each, and their table."""
+    folder = tmp_path_factory.mktemp("urbansound")
+    rows = urbansound8k_rows(dict.fromkeys(range(1, 11), 24))
+
+    def write(path):
+        sound_of(path, int(path.name.split("-")[1]))
+
+    root = write_urbansound8k(folder / "audio", rows=rows, write=write)
+    return root, embedded(root, folder / "table")
+
+
+def command(made, output, *flags, dataset="dcase2013"):
+    root, table = made
+    return [
+        *("crossval", "--dataset", dataset, "--dataset-root", str(root), "--table", str(table)),
+        *("--output", str(output), *FAST, *map(str, flags)),
+    ]
+
+
+def summary_of(output):
+    return json.loads((output / "summary.json").read_bytes())
+
+
+def test_clean_from_audio_to_report(dcase, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(command(dcase, output, "--final", "--epochs", "30")) == 0
+    said = capsys.readouterr().out.splitlines()
+    summary = summary_of(output)
+    share = summary["mean_accuracy"]
+    assert share > 0.8  # the classes are easy to tell
+    assert said[0] == f"accuracy by fold: 2: {100 * share:.1f} %"
+    assert said[1].startswith(f"DCASE 2013 SCD, clean protocol: {100 * share:.1f} % of 100 clips, 95 %")
+    assert said[-1] == f"report: {output}/report.html"
+    assert {path.name for path in output.iterdir()} == {
+        *("predictions.parquet", "splits.parquet", "trials.parquet", "summary.json", "report.html"),
+        *("models", "_l3flow"),
+    }
+    assert sorted(path.name for path in (output / "models").iterdir()) == ["final.keras", "fold2.keras"]
+    predictions = pq.read_table(output / "predictions.parquet").to_pylist()
+    assert len({row["clip_id"] for row in predictions}) == len(predictions) == 100
+    hits = [row["true_label"] == row["predicted_label"] for row in predictions]
+    assert np.mean(hits) == pytest.approx(share)
+    assert all(row["windows"] == 5 for row in predictions)
+    for row in predictions:
+        assert sum(row["probabilities"]) == pytest.approx(1)
+        assert row["predicted_label"] == summary["classes"][int(np.argmax(row["probabilities"]))]
+        assert row["true_label"] == Path(row["clip_id"]).name[:-6]
+    truth, found = ([row[name] for row in predictions] for name in ("true_label", "predicted_label"))
+    np.testing.assert_array_equal(
+        summary["confusion"], confusion_matrix(truth, found, labels=summary["classes"])
+    )
+    low, high = summary["interval"]
+    assert low < share <= high
+    # nobody is in two parts, and the final model learnt from both sets
+    parts = duckdb.sql(
+        "SELECT fold, part, count(*), count(DISTINCT clip_id) "
+        f"FROM '{output}/splits.parquet' GROUP BY ALL"
+    ).fetchall()
+    assert set(parts) == {
+        *((2, "test", 100, 100), (2, "train", 90, 90), (2, "validation", 10, 10)),
+        *((None, "train", 180, 180), (None, "validation", 20, 20)),
+    }
+    trials = pq.read_table(output / "trials.parquet").to_pylist()
+    assert len(trials) == 18
+    assert sum(row["chosen"] for row in trials) == 2
+    for row in trials:
+        losses = row["validation_loss"]
+        assert row["chosen_epoch"] == 1 + int(np.argmin(losses))
+        assert len(losses) == len(row["train_accuracy"]) <= 30
+    assert keras.saving.load_model(output / "models/fold2.keras").output_shape == (None, 10)
+
+
+def test_paper_is_said_to_leak(dcase, tmp_path, capsys):
+    assert main(command(dcase, tmp_path / "out", "--protocol", "paper")) == 0
+    assert "paper protocol, validation leaks:" in capsys.readouterr().out
+    summary = summary_of(tmp_path / "out")
+    assert summary["leaky_validation"]
+    assert summary["batch_size"] == 32
+    assert "Leaky validation" in (tmp_path / "out/report.html").read_text()
+    sides = duckdb.sql(
+        f"SELECT count(*) FROM (SELECT clip_id FROM '{tmp_path}/out/splits.parquet' "
+        "WHERE part <> 'test' GROUP BY clip_id HAVING count(DISTINCT part) = 2)"
+    ).fetchall()
+    assert sides[0][0] > 10  # clips on both sides
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_urbansound8k_has_ten_folds(urbansound, tmp_path, capsys, protocol):
+    output = tmp_path / "out"
+    flags = ("--allow-partial", "--protocol", protocol, "--epochs", "2")
+    assert main(command(urbansound, output, *flags, dataset="urbansound8k")) == 0
+    assert "of 240 clips (a part of 8732)" in capsys.readouterr().out
+    repeats = {"clean": 1, "paper": 2}[protocol]
+    summary = summary_of(output)
+    assert [(each["fold"], each["repeat"]) for each in summary["folds"]] == [
+        (fold, repeat) for fold in range(1, 11) for repeat in range(1, repeats + 1)
+    ]
+    predictions = pq.read_table(output / "predictions.parquet").to_pylist()
+    assert len({(row["clip_id"], row["repeat"]) for row in predictions}) == 240 * repeats
+    assert all(f"fold{row['fold']}/" in row["clip_id"] for row in predictions)
+    assert len(list((output / "models").iterdir())) == 10
+
+
+def test_the_same_seed_gives_the_same_output(dcase, tmp_path):
+    for name in ("a", "b"):
+        assert main(command(dcase, tmp_path / name, "--quiet", "--seed", "3")) == 0
+    assert main(command(dcase, tmp_path / "c", "--quiet", "--seed", "4")) == 0
+    a, b, c = (pq.read_table(tmp_path / name / "predictions.parquet") for name in "abc")
+    assert a.equals(b)
+    assert not a.equals(c)
+
+
+def fold_times(output):
+    return {path.parent.name: path.stat().st_mtime_ns for path in output.glob("_l3flow/*/*/done.json")}
+
+
+def test_finished_folds_are_not_trained_again(urbansound, tmp_path, capsys):
+    output = tmp_path / "out"
+    flags = ("--allow-partial", "--epochs", "1")
+    assert main(command(urbansound, output, *flags, "--folds", "2", dataset="urbansound8k")) == 0
+    first = fold_times(output)
+    assert set(first) == {"fold2-repeat1"}
+    assert [each["fold"] for each in summary_of(output)["folds"]] == [2]
+    assert main(command(urbansound, output, *flags, "--folds", "3", "2", dataset="urbansound8k")) == 0
+    second = fold_times(output)
+    assert second["fold2-repeat1"] == first["fold2-repeat1"]
+    assert [each["fold"] for each in summary_of(output)["folds"]] == [2, 3]
+    capsys.readouterr()
+    assert main(command(urbansound, output, *flags, "--folds", "2", "3", dataset="urbansound8k")) == 0
+    assert capsys.readouterr().out.startswith("nothing to train: every fold is there already\n")
+    assert fold_times(output) == second
+    # another seed is another experiment
+    more = ("--folds", "2", "--seed", "1", "--quiet")
+    assert main(command(urbansound, output, *flags, *more, dataset="urbansound8k")) == 0
+    assert set(fold_times(output)) == {"fold2-repeat1"}
+    assert fold_times(output) != first
+
+
+def test_an_interrupted_run_goes_on(tmp_path):
+    """A real process and a real model: stopped after its first fold, it trains only the other four."""
+    flags = ["--model", "edgel3-sea-64", "--hop", "0.5", "--quiet"]
+    table, output = tmp_path / "table", tmp_path / "out"
+    assert main(["embed", "--input", str(DATA / "audio"), "--output", str(table), *flags]) == 0
+    run = [sys.executable, "-m", "launch.main", *command((DATA, table), output, dataset="esc10")]
+    run += ["--epochs", "40"]
+    with subprocess.Popen(run, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not fold_times(output) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    done = fold_times(output)
+    assert 1 <= len(done) < 5
+    assert f"interrupted; {len(done)} of 5 folds are trained" in error
+    assert error.count("\n") == 1
+    assert not (output / "summary.json").exists()
+    subprocess.run(run, cwd=REPOSITORY, check=True, capture_output=True)
+    assert len(fold_times(output)) == 5
+    assert done.items() <= fold_times(output).items()
+    assert summary_of(output)["subset"] == "the 100 clips of l3flow's demo"
+    assert 0.5 < summary_of(output)["mean_accuracy"] <= 1
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(dcase, tmp_path, capsys):
+    assert main(command(dcase, tmp_path / "out", "--dry-run")) == 0
+    text = capsys.readouterr().out
+    assert "200 clips, 1000 windows of 8 numbers" in text
+    assert "to train: 1 of 1 folds" in text
+    assert "memory: 1." in text
+    assert "time: at most" in text
+    assert not (tmp_path / "out").exists()
+    assert main(command(dcase, tmp_path / "out", "--dry-run", "--json")) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["windows"] == 1000
+    assert facts["seconds_at_most"] > 0
+    assert facts["memory_bytes"] < facts["usable_memory_bytes"]
+
+
+def test_json_is_the_summary(dcase, tmp_path, capsys):
+    assert main(command(dcase, tmp_path / "out", "--json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said.pop("output") == str(tmp_path / "out")
+    assert said == summary_of(tmp_path / "out")
+
+
+def refused(capsys, arguments, part, code=2):
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1, error
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--folds", "1"], "--folds 1: DCASE 2013 SCD tests on 2"),
+        (["--folds", "x"], "--folds"),
+        (["--protocol", "dirty"], "--protocol must be one of clean, paper"),
+        (["--spec", "s0"], "--spec s0 is none of the specs"),
+        (["--seed", "-1"], "--seed needs a number of at least 0"),
+        (["--epochs", "0"], "--epochs"),
+        (["--runner", "abacus"], "--runner must be one of local"),
+        (["--folts", "2"], "did you mean --folds?"),
+        (["--dataset", "esc51"], "--dataset must be one of"),
+        (["--dataset-root", "nowhere"], "--dataset-root"),
+        (["--table", "nowhere"], "no table at"),
+    ],
+)
+def test_wrong_use_is_one_line_before_training(dcase, tmp_path, capsys, flags, part):
+    refused(capsys, command(dcase, tmp_path / "out", *flags), part)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_is_one_line(dcase, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    refused(capsys, command(dcase, tmp_path / "file"), "--output")
+    refused(capsys, command(dcase, tmp_path / "file/below"), "--output")
+
+
+def test_clips_that_are_not_in_the_table(dcase, tmp_path, capsys):
+    root, _ = dcase
+    some = tmp_path / "some"
+    shutil.copytree(root, some)
+    victim = some / "scenes_stereo" / dcase2013_names()[0]
+    victim.write_text("these are no samples\n" * 20)
+    made = (some, embedded(some, tmp_path / "table"))
+    refused(
+        capsys, command(made, tmp_path / "out"), f"no windows of 1 of 200 clips: {victim}. Embed them"
+    )
+    assert main(command(made, tmp_path / "out", "--allow-partial", "--epochs", "1")) == 0
+    assert "100 clips (a part of 200)" in capsys.readouterr().out
+    assert summary_of(tmp_path / "out")["clips"] == 199
+
+
+def test_a_table_of_something_else(dcase, tmp_path, capsys):
+    root, _ = dcase
+    sound_of(tmp_path / "other/x.wav", 0)
+    table = embedded(tmp_path / "other", tmp_path / "table")
+    refused(capsys, command((root, table), tmp_path / "out"), "no windows of any clip")
+
+
+def test_a_class_with_fewer_clips_than_folds(tmp_path, capsys):
+    rows = [row for row in esc50_rows() if row[3] != "dog" or row[1] < 4]
+    rows = [row for row in rows if row[3] in ("rain", "rooster") or (row[3] == "dog" and row[6] == "A")]
+    few = [row for row in rows if row[3] != "dog"] + [row for row in rows if row[3] == "dog"][:4]
+    root = write_esc50(tmp_path / "esc", rows=few, write=lambda path: sound_of(path, 1))
+    made = (root, embedded(root, tmp_path / "table"))
+    wanted = command(made, tmp_path / "out", "--allow-partial", dataset="esc10")
+    refused(capsys, wanted, "class dog has 4 clips, fewer than there are folds (5)")
+    one = [row for row in rows if row[3] == "rain"]
+    root = write_esc50(tmp_path / "one", rows=one, write=lambda path: sound_of(path, 1))
+    made = (root, embedded(root, tmp_path / "table-one"))
+    wanted = command(made, tmp_path / "out", "--allow-partial", dataset="esc10")
+    refused(capsys, wanted, "all clips are of the class rain")
+
+
+def test_what_does_not_fit_in_memory_is_refused(dcase, tmp_path, capsys, monkeypatch):
+    # a machine with less than TensorFlow alone needs
+    monkeypatch.setattr("l3core.crossval.planning.usable_memory", lambda: 500_000_000)
+    refused(capsys, command(dcase, tmp_path / "out"), "1000 windows of 8 numbers need 1.0 GB of memory")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_specs_in_a_table(dcase, tmp_path, capsys):
+    root, table = dcase
+    both = tmp_path / "table"
+    shutil.copytree(table, both)
+    flags = [*FLAGS[:-1], "random:1", "--quiet"]
+    embed = ["embed", "--input", str(root / "scenes_stereo"), "--output", str(both), *flags]
+    assert main(embed) == 0
+    refused(capsys, command((root, both), tmp_path / "out"), "holds several specs, choose one (--spec")
+
+
+def test_names_of_processes_that_no_longer_run_are_no_trouble(dcase, tmp_path):
+    """Notes of an interrupted run say nothing of the next one."""
+    output = tmp_path / "out"
+    assert main(command(dcase, output, "--quiet")) == 0
+    (work,) = output.glob("_l3flow/*")
+    (work / "fold2-repeat1/done.json").unlink()
+    (work / "progress").mkdir(exist_ok=True)
+    (work / "progress/fold2-repeat1.json").write_text('{"epoch": 49, "left": 1}')
+    assert main(command(dcase, output, "--quiet")) == 0
+    assert os.path.exists(work / "fold2-repeat1/done.json")
