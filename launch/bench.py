@@ -18,7 +18,7 @@ from launch.quiet import quiet_libraries
 if TYPE_CHECKING:
     from launch.benchmarks.figures import Figure
 
-PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning")
+PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "crossval")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
 # The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
 # takes as long as ever.
@@ -35,12 +35,14 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   whole      the whole command on a generated corpus, at the given hop, and at 1 s over 3 x the audio
   memory     peak memory over 10 min and 10 h, over 1,000 and 10,000 files (takes minutes, and 1.2 GB)
   planning   planning 1,000,000 names, listing 100,000 files
+  crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
 
 examples:
   l3flow bench --model edgel3-sea-64
   l3flow bench --weights random:0 --hop 1 --minutes 20 --json
-  l3flow bench --only plumbing --minutes 20 --profile
-  l3flow bench --only memory planning
+  l3flow bench plumbing --minutes 20 --profile
+  l3flow bench memory planning
+  l3flow bench crossval
 """
 
 
@@ -48,7 +50,7 @@ def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
-    add("--only", nargs="+", choices=PARTS, metavar="PART", help="those parts; default: the first four")
+    add("parts", nargs="*", metavar="PART", help="those parts; default: the first four")
     add("--all", action="store_true", help="all parts")
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
@@ -59,7 +61,7 @@ def build_parser(prog: str) -> Parser:
         help="to time the bare model, each time (default 10)",
     )
     add("--profile", action="store_true", help="with plumbing: the functions that cost most")
-    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of memory and planning
+    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of the last three parts
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser
@@ -69,11 +71,15 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Measure and print; returns the exit code."""
     args = parser.parse(argv)
     spec = spec_of(args)
-    parts = PARTS if args.all else args.only or DEFAULT_PARTS
+    parts = PARTS if args.all else args.parts or DEFAULT_PARTS
+    if args.all and args.parts:
+        parser.error("--all is all parts: name some or give --all")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     if args.minutes < LEAST_MINUTES:
         parser.error(f"--minutes needs at least {LEAST_MINUTES}, got {args.minutes}")
     if args.profile and "plumbing" not in parts:
-        parser.error("--profile is of the plumbing, which --only leaves out")
+        parser.error("--profile is of the plumbing, which is not among the parts")
     if args.profile and find_spec("yappi") is None:
         parser.error("--profile needs yappi: pip install 'l3flow[bench]'")
     figures = []
@@ -122,3 +128,8 @@ def _measure(
         yield from whole.memory(folder, scale=args.scale)
     if "planning" in parts:
         yield from planning.planning(folder, scale=args.scale)
+    if "crossval" in parts:
+        from launch.benchmarks import crossval
+
+        yield from crossval.grid_against_keras(scale=args.scale)
+        yield from crossval.whole_run(scale=args.scale)

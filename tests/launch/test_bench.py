@@ -34,19 +34,20 @@ def test_all_parts_of_a_small_model(capsys):
 
 
 def test_a_part_alone(capsys):
-    answer = measured(capsys, "--model", "edgel3-sea-64", "--only", "model")
+    answer = measured(capsys, "--model", "edgel3-sea-64", "model")
     assert [figure["name"] for figure in answer["figures"]] == ["bare model"]
 
 
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        (["--only", "everything"], "everything"),
+        (["everything"], "no part 'everything'"),
+        (["model", "--all"], "--all is all parts"),
         (["--minutes", "0"], "--minutes: needs a number above 0"),
         (["--minutes", "nan"], "--minutes: needs a number above 0"),
         (["--minutes", "0.03"], "--minutes needs at least 0.1"),
         (["--seconds", "inf"], "--seconds: needs a number above 0"),
-        (["--only", "model", "--profile"], "--profile is of the plumbing"),
+        (["model", "--profile"], "--profile is of the plumbing"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(capsys, flags, part):
@@ -57,7 +58,7 @@ def test_what_cannot_be_measured_is_refused(capsys, flags, part):
 
 
 def test_the_profile_names_the_three_largest_costs(capsys):
-    answer = measured(capsys, "--only", "plumbing", "--profile", "--minutes", "0.5")
+    answer = measured(capsys, "plumbing", "--profile", "--minutes", "0.5")
     costs = [figure for figure in answer["figures"] if figure["name"].startswith("largest costs")]
     assert [cost["name"] for cost in costs] == ["largest costs, recording"] * 3 + [
         "largest costs, clips"
@@ -68,7 +69,7 @@ def test_the_profile_names_the_three_largest_costs(capsys):
 
 def test_memory_and_planning_are_measured_in_processes_of_their_own(capsys):
     """Small sizes here: nothing is claimed of what they are."""
-    answer = measured(capsys, "--only", "memory", "planning", "--scale", "0.002")
+    answer = measured(capsys, "memory", "planning", "--scale", "0.002")
     figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
     for known in (
         ("peak memory", "a recording of 1.2 min"),
@@ -80,3 +81,14 @@ def test_memory_and_planning_are_measured_in_processes_of_their_own(capsys):
         assert figures[known] > 0
     # TensorFlow is in this process; a child must not be charged for it
     assert figures["plan, peak memory", "200 names"] < figures["peak memory", "20 files of 1 s"] / 2
+
+
+def test_training_is_measured_against_keras(capsys):
+    answer = measured(capsys, "crossval", "--scale", "0.02")
+    figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
+    for size in ("512 numbers", "6144 numbers"):
+        ours, theirs = figures["the grid at once", size], figures["nine keras.Model.fit", size]
+        assert figures["nine fits / the grid", f"{size}, batches of 32"] == pytest.approx(theirs / ours)
+    note = "clean, 2000 clips of 41 windows of 512 numbers, 5 folds"
+    assert figures["cross-validation", note] > 0
+    assert figures["epochs", "a model, on average"] == 1
