@@ -36,4 +36,4 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:
-	rm -rf $(VENV) demo-table
+	rm -rf $(VENV) demo-table demo-result
