@@ -4,13 +4,12 @@ import argparse
 import csv
 import io
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launch.options import Parser, add_output_flags, naming, positive, writing_to
 from launch.quiet import quiet_libraries
-from launch.words import printable
+from launch.words import duration, printable
 
 if TYPE_CHECKING:
     from l3core.labelling import LabelledRecording
@@ -28,7 +27,6 @@ examples:
 """
 
 FORMATS = (".csv", ".parquet")
-SHOWN_EVERY = 100  # files, in the progress line
 
 
 def build_parser(prog: str) -> Parser:
@@ -71,6 +69,7 @@ def _label(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from l3core.labelling import embedder_of, label_recordings
     from l3core.listing import list_inputs, parse_input
     from l3core.loading import without_collection
+    from launch.screen import showing_progress
 
     with naming("--input"):
         inputs = [parse_input(text) for text in args.input]
@@ -79,27 +78,42 @@ def _label(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             content = storage.read_bytes(args.model)
         except (FileNotFoundError, IsADirectoryError):
             raise UsageError(f"{args.model}: no such file") from None
-    if next(list_inputs(inputs), None) is None:
+    files = sum(1 for _ in islice(list_inputs(inputs), args.limit))
+    if not files:
         raise UsageError(f"--input {' '.join(args.input)} matches no file")
-    with without_collection(), naming("--model"):
-        classifier = from_keras(content, name=args.model)
-        embedder = embedder_of(classifier, name=args.model)
-    found = islice(list_inputs(inputs), args.limit)
-    labelled = label_recordings(found, embedder, classifier)
+    counter = _Counter(files)
     make = _window_rows if args.per_window else _clip_rows
-    for recording in _counted(labelled, quiet=args.quiet or args.json):
-        yield from make(recording, classifier.labels)
+    with showing_progress(lambda: counter, _Counter.describe, quiet=args.quiet or args.json):
+        with without_collection(), naming("--model"):
+            classifier = from_keras(content, name=args.model)
+            embedder = embedder_of(classifier, name=args.model)
+        found = islice(list_inputs(inputs), args.limit)
+        for recording in label_recordings(found, embedder, classifier):
+            counter.done += 1
+            yield from make(recording, classifier.labels)
 
 
-def _counted(labelled: Iterable["LabelledRecording"], *, quiet: bool) -> Iterator["LabelledRecording"]:
-    """The same recordings; says on a terminal how many there were."""
-    show = not quiet and sys.stderr.isatty()
-    for number, recording in enumerate(labelled, start=1):
-        if show and number % SHOWN_EVERY == 0:
-            print(f"\r{number} files", end="", file=sys.stderr, flush=True)
-        yield recording
-    if show:
-        print("\r", end="", file=sys.stderr, flush=True)
+class _Counter:
+    """How many recordings are labelled, for the progress line."""
+
+    def __init__(self, files: int) -> None:
+        self.done, self.files = 0, files
+
+    @property
+    def share(self) -> float:
+        return self.done / self.files
+
+    @property
+    def begun(self) -> bool:
+        return self.done > 0
+
+    def describe(self, seconds: float) -> str:
+        """Files, rate and time left, in words."""
+        if not self.done:
+            return "loading the model"
+        rate = self.done / max(seconds, 1e-3)
+        left = (self.files - self.done) / rate
+        return f"{self.done} of {self.files} files, {rate:.1f} files/s, {duration(left)} left"
 
 
 def _clip_rows(recording: "LabelledRecording", labels: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -178,6 +178,11 @@ def accuracy_lines(summary: dict[str, Any]) -> list[str]:
         f"{100 * summary['mean_accuracy']:.1f} %{spread} of {clips}, "
         f"95 % interval {100 * low:.1f} to {100 * high:.1f} %",
     ]
+    if shared := summary["shared_sources"]:
+        lines.append(
+            f"{len(shared)} recordings are in several folds, as published, and were kept: "
+            + ", ".join(map(printable, shared))
+        )
     if summary["paper_accuracy"] is not None:
         lines.append(f"the paper reports {100 * summary['paper_accuracy']:.1f} % for this embedding")
     return lines

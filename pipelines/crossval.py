@@ -13,7 +13,7 @@ from l3core.crossval.finish import finish
 from l3core.crossval.folds import train_fold
 from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
 from l3core.crossval.progress import FoldNotes
-from l3core.crossval.results import write_fold
+from l3core.crossval.results import is_finished, write_fold
 from l3core.table.state import read_json
 from pipelines.workers import features_for
 
@@ -29,6 +29,9 @@ class _TrainFold(beam.DoFn):
         """A fold's name -> the same name, when its results are in place."""
         paths = OutputPaths(self._output)
         plan = _read_plan(paths, self._digest)
+        if is_finished(paths, plan.digest, element):  # a runner may try an element again
+            yield element
+            return
         features = features_for(plan)
         notes = FoldNotes(paths, plan.digest, element)
         result = train_fold(plan, features, Fold.from_name(element), on_epoch=notes.note)

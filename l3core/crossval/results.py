@@ -100,10 +100,13 @@ def write_fold(
 
 def finished_folds(paths: OutputPaths, digest: str) -> list[str]:
     """Names of the plan's finished folds."""
-    folders = storage.names_below(paths.work(digest), suffix="")
-    return [
-        name for name in folders if storage.exists(storage.join(paths.work(digest), name, "done.json"))
-    ]
+    names = storage.names_below(paths.work(digest), suffix="")
+    return [name for name in names if is_finished(paths, digest, name)]
+
+
+def is_finished(paths: OutputPaths, digest: str, name: str) -> bool:
+    """Whether a fold is trained and all that it left is in place."""
+    return storage.exists(storage.join(paths.fold(digest, name), "done.json"))
 
 
 def merge_folds(paths: OutputPaths, plan: CrossvalPlan) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import keras
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -325,6 +326,63 @@ def test_what_does_not_fit_in_memory_is_refused(dcase, tmp_path, capsys, monkeyp
     monkeypatch.setattr("l3core.crossval.planning.usable_memory", lambda: 500_000_000)
     refused(capsys, command(dcase, tmp_path / "out"), "1000 windows of 8 numbers need 1.0 GB of memory")
     assert not (tmp_path / "out").exists()
+
+
+def test_vectors_that_are_no_numbers(dcase, tmp_path, capsys):
+    root, table = dcase
+    broken = tmp_path / "table"
+    shutil.copytree(table, broken)
+    path = min(broken.glob("windows/*/*.parquet"))
+    rows = pq.ParquetFile(path).read()
+    vectors = rows["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy()
+    vectors[8 * 7] = np.nan  # of the eighth window, in the file's second clip
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 8)
+    pq.write_table(rows.set_column(4, rows.schema.field("embedding"), embedding), path)
+    name = rows["clip_id"][7].as_py()
+    refused(
+        capsys,
+        command((root, broken), tmp_path / "out"),
+        f"vectors of 1 clips hold NaN or infinity: {name}",
+    )
+    assert not (tmp_path / "out/summary.json").exists()
+
+
+def test_an_empty_table(dcase, tmp_path, capsys):
+    embed = ["embed", "--input", f"{tmp_path}/none/*.wav", "--output", f"{tmp_path}/table"]
+    assert main([*embed, *FLAGS, "--allow-empty", "--quiet"]) == 0
+    refused(capsys, command((dcase[0], tmp_path / "table"), tmp_path / "out"), "empty table")
+
+
+def test_clips_that_are_listed_twice(urbansound, tmp_path, capsys):
+    root = tmp_path / "audio"
+    shutil.copytree(urbansound[0], root)
+    (listing,) = root.rglob("UrbanSound8K.csv")
+    lines = listing.read_text().splitlines(keepends=True)
+    listing.write_text("".join([*lines, lines[5]]))
+    wanted = command((root, urbansound[1]), tmp_path / "out", dataset="urbansound8k")
+    refused(capsys, [*wanted, "--allow-partial"], "lists 1 clips twice")
+
+
+def test_recordings_in_several_folds_are_kept_and_said(tmp_path, capsys):
+    """As UrbanSound8K's own folds have five of them."""
+    rows = urbansound8k_rows(dict.fromkeys(range(1, 11), 24))
+    first = next(row for row in rows if row[5] == 1)
+    place = next(n for n, row in enumerate(rows) if row[5] == 2 and row[6] == first[6])
+    name = f"{first[1]}-{first[6]}-0-999.wav"
+    rows[place] = (name, first[1], *rows[place][2:])
+
+    def write(path):
+        sound_of(path, int(path.name.split("-")[1]))
+
+    root = write_urbansound8k(tmp_path / "audio", rows=rows, write=write)
+    made = (root, embedded(root, tmp_path / "table"))
+    flags = ("--allow-partial", "--folds", "1", "--epochs", "1")
+    assert main(command(made, tmp_path / "out", *flags, dataset="urbansound8k")) == 0
+    assert f"1 recordings are in several folds, as published, and were kept: {first[1]}" in (
+        capsys.readouterr().out
+    )
+    assert summary_of(tmp_path / "out")["shared_sources"] == {str(first[1]): [1, 2]}
+    assert "recordings in several folds" in (tmp_path / "out/report.html").read_text()
 
 
 def test_two_specs_in_a_table(dcase, tmp_path, capsys):
