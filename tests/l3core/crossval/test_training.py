@@ -88,6 +88,35 @@ def test_a_seed_gives_the_same_bits(name):
     assert other[0].epochs != first[0].epochs
 
 
+class Watched(Standardised):
+    """Remembers what was looked at."""
+
+    def __init__(self, vectors):
+        size = vectors.shape[1]
+        super().__init__(vectors, np.zeros(size), np.ones(size))
+        self.seen = []
+
+    def __getitem__(self, rows):
+        self.seen.append(rows)
+        return super().__getitem__(rows)
+
+
+def test_every_epoch_sees_each_training_window_once_in_another_order():
+    owners = np.arange(3000) // 3
+    rows = np.arange(3000)
+    train_rows, held = rows[owners % 5 != 0], rows[owners % 5 == 0]
+    watched = Watched(np.random.default_rng(0).standard_normal((3000, 4)).astype(np.float32))
+    work = Task(watched, train_rows, held, owners, owners % 3, 3)
+    train(work, PROTOCOLS["clean"], GRID[:1], epochs=2)
+    seen = np.concatenate(watched.seen)
+    epochs = seen.reshape(2, 3000)  # what trains, then what validates
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch[:2400]), train_rows)
+        np.testing.assert_array_equal(epoch[2400:], held)
+        assert not np.array_equal(epoch[:2400], train_rows)
+    assert not np.array_equal(*epochs)
+
+
 def test_it_learns():
     trial = train(task(), PROTOCOLS["clean"], (Hyperparameters(1e-3, 1e-4),), epochs=20)[0]
     assert trial.chosen.validation_accuracy >= 0.9
