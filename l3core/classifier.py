@@ -111,15 +111,22 @@ def from_keras(content: bytes, *, name: str) -> Classifier:
                 raise ClassifierError(f"{name} holds more than any classifier of ours")
             facts = json.loads(archive.read(FACTS))
             weights = archive.read(WEIGHTS)
-        labels, size = tuple(map(str, facts["labels"])), int(facts["size"])
+        labels, size = facts["labels"], facts["size"]
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError):
         raise ClassifierError(
             f"{name} is no classifier of ours; `l3flow crossval` writes some"
         ) from None
+    if not _sensible(labels, size):
+        raise ClassifierError(f"{name} says nothing sensible of its labels and of its embedding's size")
     mean, variance, _, *tensors = _read_weights(weights, size, len(labels), name)
     return Classifier(
-        labels=labels, mean=mean, scale=np.sqrt(variance), tensors=tuple(tensors), facts=facts
+        labels=tuple(labels), mean=mean, scale=np.sqrt(variance), tensors=tuple(tensors), facts=facts
     )
+
+
+def _sensible(labels: Any, size: Any) -> bool:
+    texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    return texts and len(set(labels)) == len(labels) >= 2 and type(size) is int and 0 < size < 2**20
 
 
 def _read_weights(content: bytes, size: int, classes: int, name: str) -> Sequence[np.ndarray]:
@@ -129,6 +136,8 @@ def _read_weights(content: bytes, size: int, classes: int, name: str) -> Sequenc
         path.write_bytes(content)
         try:
             model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            raise ClassifierError(f"{name}: its weights do not fit: {error}") from None
+        except (OSError, ValueError, KeyError):  # Keras' own words may hold whole tensors
+            raise ClassifierError(
+                f"{name}: its weights are not those of {size} numbers and {classes} labels"
+            ) from None
     return model.get_weights()

@@ -11,6 +11,7 @@ from l3core.table.layout import WITH_WINDOWS, LedgerRow
 from l3core.table.read import ClipVectors, read_clip_vectors
 
 CHUNK_BYTES = 16 * 2**20
+CHUNK_ROWS = 4096
 
 
 def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list[str | None]:
@@ -122,7 +123,10 @@ def load_features(table: str, spec: str | None, clip_ids: Sequence[str]) -> Clip
 
 
 def chunks(rows: int, size: int) -> Iterator[slice]:
-    """Slices of `rows` vectors of `size` numbers, of some 16 MB each."""
-    step = max(1, CHUNK_BYTES // (4 * size))
+    """Slices of `rows` vectors of `size` numbers: of some 16 MB each, and of 4096 rows at most.
+
+    Small vectors may become large ones in the hidden layers of many models.
+    """
+    step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (4 * size)))
     for start in range(0, rows, step):
         yield slice(start, start + step)

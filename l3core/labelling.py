@@ -64,7 +64,7 @@ def embedder_of(classifier: Classifier, *, name: str) -> Embedder:
             weights = load_weights(candidate)
         except WeightsError:
             continue
-        if spec.fingerprint(weights.digest) == fingerprint:
+        if spec.fingerprint(weights.digest) == fingerprint and spec.size == len(classifier.mean):
             return Embedder(spec, weights=weights)
     raise ClassifierError(
         f"{name} was trained on embeddings {fingerprint}, and their weights are neither {spec.weights} "
@@ -79,7 +79,7 @@ class _Work:
         self.listed = listed
         self.info: AudioInfo | None = None
         self.error: AudioError | None = None
-        self.vectors: list[np.ndarray] = []
+        self.probabilities: list[np.ndarray] = []
 
 
 def label_recordings(
@@ -108,7 +108,7 @@ def label_recordings(
         for work, vectors, _ in embedder.embed_segments(segments):
             while waiting[0] is not work:  # all before it have been through
                 yield _labelled(waiting.pop(0), embedder, classifier)
-            work.vectors.append(vectors)
+            work.probabilities.append(classifier.probabilities(vectors))
     for work in waiting:
         yield _labelled(work, embedder, classifier)
 
@@ -129,17 +129,16 @@ def _segments(
 
 
 def _labelled(work: _Work, embedder: Embedder, classifier: Classifier) -> LabelledRecording:
-    vectors = np.concatenate([np.empty((0, embedder.spec.size), np.float32), *work.vectors])
+    none = np.empty((0, len(classifier.labels)), np.float32)
     kept = work.error is None or work.error.status == "truncated"
-    if not kept or work.info is None:
-        vectors = vectors[:0]
+    probabilities = np.concatenate([none, *(work.probabilities if kept else ())])
     start_s = np.empty(0)
-    if len(vectors) and work.info is not None:
-        start_s = embedder.start_s(work.info, range(len(vectors)))
+    if work.info is not None:
+        start_s = embedder.start_s(work.info, range(len(probabilities)))
     return LabelledRecording(
         storage.as_text(work.listed.uri),
         work.error.status if work.error else "ok",
         str(work.error) if work.error else None,
         start_s,
-        classifier.probabilities(vectors),
+        probabilities,
     )

@@ -21,7 +21,7 @@ def usable_memory() -> int:
     if found := re.search(r"^MemAvailable:\s*(\d+) kB", _read("/proc/meminfo"), re.MULTILINE):
         free = 1024 * int(found[1])
     limits = [int(text) for text in map(_read, _LIMITS) if text.strip().isdecimal()]
-    return min(free, *limits)
+    return min([free, *limits])
 
 
 def _read(path: str) -> str:

@@ -5,7 +5,8 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from launch.options import Parser, add_output_flags, naming, positive, writing_to
 from launch.quiet import quiet_libraries
@@ -27,6 +28,7 @@ examples:
 """
 
 FORMATS = (".csv", ".parquet")
+ROWS_A_GROUP = 50_000
 
 
 def build_parser(prog: str) -> Parser:
@@ -49,20 +51,24 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.output is not None and not args.output.endswith(FORMATS):
         parser.error(f"--output must end in {' or '.join(FORMATS)}, got {args.output!r}")
     with quiet_libraries(args.log_file):
-        rows = list(_label(args))
-        if args.output is not None:
-            with writing_to("--output", args.output):
-                _write(args.output, rows)
+        rows = _label(args)
+        if args.json:
+            found = list(rows)
+        elif args.output is not None:
+            files, bad = _write(args.output, rows)
+        else:
+            for row in rows:
+                if not args.quiet:
+                    print(_line(row))
     if args.json:
-        print(json.dumps(rows, indent=1))
-    elif not args.quiet:
-        _print_rows(args, rows)
+        print(json.dumps(found, indent=1))
+    elif args.output is not None and not args.quiet:
+        more = f", {bad} of them not all right: see the column status" if bad else ""
+        print(f"{files} files labelled{more}: {printable(args.output)}")
     return 0
 
 
 def _label(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from itertools import islice
-
     from l3core import storage
     from l3core.classifier import from_keras
     from l3core.errors import UsageError
@@ -160,38 +166,71 @@ def _probabilities(probabilities: Any, labels: Sequence[str]) -> dict[str, float
     }
 
 
-def _write(file: str, rows: Sequence[dict[str, Any]]) -> None:
+def _write(file: str, rows: Iterator[dict[str, Any]]) -> tuple[int, int]:
+    """Write rows as they come; returns the files, and those that are not all right."""
     from l3core import storage
 
-    if file.endswith(".csv"):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        storage.write_bytes(file, text.getvalue().encode())
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"uri": pa.string(), "label": pa.string(), "status": pa.string(), "error": pa.string()}
-    types |= {"window": pa.int32(), "windows": pa.int32()}
-    schema = pa.schema([(name, types.get(name, pa.float64())) for name in rows[0]])
-    with storage.writing(file) as target:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema), target, compression="zstd")
+    first = next(rows)  # what is wrong with the call is told before a file is begun
+    uris, bad = set(), set()
+    with writing_to("--output", file), storage.writing(file) as target:
+        writer = (_CsvWriter if file.endswith(".csv") else _ParquetWriter)(target, first)
+        for row in chain([first], rows):
+            uris.add(row["uri"])
+            if row["status"] != "ok":
+                bad.add(row["uri"])
+            writer.write(row)
+        writer.close()
+    return len(uris), len(bad)
 
 
-def _print_rows(args: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
-    if args.output is not None:
-        bad = len({row["uri"] for row in rows if row["status"] != "ok"})
-        files = len({row["uri"] for row in rows})
-        more = f", {bad} of them not all right: see the column status" if bad else ""
-        print(f"{files} files labelled{more}: {printable(args.output)}")
-        return
-    for row in rows:
-        where = "" if row.get("start_s") is None else f" at {row['start_s']:.2f} s"
-        name = printable(row["uri"]) + where
-        if row["label"] is None:
-            print(f"{name}: {row['status']}: {row['error']}")
-        else:
-            note = f" ({row['status']}: {row['error']})" if row["status"] != "ok" else ""
-            print(f"{name}: {printable(row['label'])} {row['probability']:.2f}{note}")
+class _CsvWriter:
+    """Rows as CSV, in UTF-8."""
+
+    def __init__(self, target: BinaryIO, first: dict[str, Any]) -> None:
+        self._text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
+        self._writer = csv.DictWriter(self._text, list(first), lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._writer.writerow(row)
+
+    def close(self) -> None:
+        self._text.detach()  # the file is closed by whoever opened it
+
+
+class _ParquetWriter:
+    """Rows as Parquet, in groups."""
+
+    def __init__(self, target: BinaryIO, first: dict[str, Any]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        types = {name: pa.string() for name in ("uri", "label", "status", "error")}
+        types |= {"window": pa.int32(), "windows": pa.int32()}
+        self._schema = pa.schema([(name, types.get(name, pa.float64())) for name in first])
+        self._batch = pa.RecordBatch.from_pylist
+        self._writer = pq.ParquetWriter(target, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == ROWS_A_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_batch(self._batch(self._rows, self._schema))
+        self._rows = []
+
+
+def _line(row: dict[str, Any]) -> str:
+    where = "" if row.get("start_s") is None else f" at {row['start_s']:.2f} s"
+    name = printable(row["uri"]) + where
+    if row["label"] is None:
+        return f"{name}: {row['status']}: {row['error']}"
+    note = f" ({row['status']}: {row['error']})" if row["status"] != "ok" else ""
+    return f"{name}: {printable(row['label'])} {row['probability']:.2f}{note}"

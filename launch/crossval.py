@@ -27,6 +27,8 @@ examples:
 Interrupted, the same command goes on with the folds that are left.
 """
 
+LARGEST_BATCH = 65_536  # far beyond what learns
+
 
 def build_parser(prog: str) -> Parser:
     """The options of this command."""
@@ -46,7 +48,7 @@ def build_parser(prog: str) -> Parser:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="windows in a step (default: the protocol's; paper 32, clean 256)",
+        help="windows in a step (default: the protocol's; paper 32, clean 32 to 256)",
     )
     add("--epochs", type=positive, default=50, metavar="N", help="at most (default 50)")
     add("--allow-partial", action="store_true", help="do with the clips that are there")
@@ -59,6 +61,8 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Cross-validate; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
+    if args.batch_size is not None and args.batch_size > LARGEST_BATCH:
+        parser.error(f"--batch-size needs at most {LARGEST_BATCH}, got {args.batch_size}")
     if args.seed < 0:
         parser.error(f"--seed needs a number of at least 0, got {args.seed}")
     with quiet_libraries(args.log_file):

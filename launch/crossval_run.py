@@ -15,6 +15,7 @@ from l3core.datasets import DATASETS, read_dataset
 from l3core.errors import RunError, UsageError
 from l3core.loading import without_collection
 from l3core.machine import usable_memory
+from l3core.table.layout import TablePaths
 from l3core.table.state import read_json, write_json
 from launch.options import naming
 from launch.screen import showing_progress, time_left
@@ -26,9 +27,9 @@ TIMED_STEPS = 20  # of the training, in a dry run
 
 def crossvalidate(args: argparse.Namespace, beam_options: Sequence[str]) -> None:
     """Train what is not trained yet, and say how good it is."""
-    plan, load = _plan(args)
     paths = _output(args)
-    todo = [name for name in plan.folds if name not in finished_folds(paths, plan.digest)]
+    plan, folds, load = _plan(args)
+    todo = _to_train(paths, plan, folds)
     if todo:
         refuse_too_large(load)
     try:
@@ -38,16 +39,15 @@ def crossvalidate(args: argparse.Namespace, beam_options: Sequence[str]) -> None
     try:
         with interruptible():
             if todo:
-                _train(args, plan, paths, todo, beam_options)
+                _train(args, plan, paths, folds, todo, beam_options)
             else:
-                finish(paths, plan)
+                finish(paths, plan, folds)
     except KeyboardInterrupt:
-        done = len(set(plan.folds).intersection(finished_folds(paths, plan.digest)))
+        done = len(folds) - len(_to_train(paths, plan, folds))
         raise Interrupted(
-            f"interrupted; {done} of {len(plan.folds)} folds are trained, "
-            "the same command goes on from there"
+            f"interrupted; {done} of {len(folds)} folds are trained, the same command goes on from there"
         ) from None
-    summary = read_json(paths.at("summary.json"))
+    summary = read_json(paths.summary)
     if args.json:
         print(json.dumps({"output": paths.root} | summary, indent=1, sort_keys=True))
     elif not args.quiet:
@@ -56,30 +56,38 @@ def crossvalidate(args: argparse.Namespace, beam_options: Sequence[str]) -> None
 
 def preview(args: argparse.Namespace) -> None:
     """Say what a run would take; writes nothing."""
-    plan, load = _plan(args)
     paths = _output(args)
-    todo = [name for name in plan.folds if name not in finished_folds(paths, plan.digest)]
+    plan, folds, load = _plan(args)
+    todo = _to_train(paths, plan, folds)
     step_s = _seconds_a_step(plan) if todo else 0.0
-    seconds = step_s * load.steps * len(todo) / len(plan.folds)
+    seconds = step_s * load.steps * len(todo) / len(folds)
+    free = usable_memory()
     facts = {
         "clips": len(plan.clips),
         "windows": load.windows,
-        "folds": list(plan.folds),
+        "folds": folds,
         "folds_to_train": todo,
         "memory_bytes": load.memory_bytes,
-        "usable_memory_bytes": usable_memory(),
+        "usable_memory_bytes": free,
+        "fits": load.memory_bytes <= free,
         "seconds_at_most": seconds,
     }
     if args.json:
         print(json.dumps(facts, indent=1))
         return
+    refused = "" if facts["fits"] else ": the run would be refused"
     print(f"{len(plan.clips)} clips, {load.windows} windows of {load.size} numbers")
-    print(f"to train: {len(todo)} of {len(plan.folds)} folds, nine combinations each")
-    print(f"memory: {size(load.memory_bytes)}, of {size(usable_memory())} that are free")
-    print(f"time: at most {duration(seconds)} here, less where models stop early")
+    print(f"to train: {len(todo)} of {len(folds)} folds, nine combinations each")
+    print(f"memory: {size(load.memory_bytes)}, of {size(free)} that are free{refused}")
+    print(f"time: about {duration(seconds)} here if no model stops early")
 
 
-def _plan(args: argparse.Namespace) -> tuple[CrossvalPlan, Load]:
+def _to_train(paths: OutputPaths, plan: CrossvalPlan, folds: Sequence[str]) -> list[str]:
+    done = finished_folds(paths, plan.digest)
+    return [name for name in folds if name not in done]
+
+
+def _plan(args: argparse.Namespace) -> tuple[CrossvalPlan, list[str], Load]:
     if args.dataset not in DATASETS:
         raise UsageError(f"--dataset must be one of {', '.join(DATASETS)}, got {args.dataset!r}")
     with naming("--dataset-root"):
@@ -104,6 +112,8 @@ def _output(args: argparse.Namespace) -> OutputPaths:
         paths = OutputPaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; the results need a folder")
+    if storage.exists(TablePaths(paths.root).table):
+        raise UsageError(f"--output {args.output} is a feature table; name a folder for the results")
     return paths
 
 
@@ -111,6 +121,7 @@ def _train(
     args: argparse.Namespace,
     plan: CrossvalPlan,
     paths: OutputPaths,
+    folds: list[str],
     todo: list[str],
     beam_options: Sequence[str],
 ) -> None:
@@ -126,7 +137,7 @@ def _train(
     look = CrossvalProgress(paths, plan, todo)
     with showing_progress(look, _describe, quiet=args.quiet or args.json):
         try:
-            run_local(plan, paths.root, todo, beam_options)
+            run_local(paths.root, plan.digest, folds=folds, todo=todo, beam_options=beam_options)
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise RunError(
                 f"the training failed, finished folds are kept: {last_line(error)}"
@@ -164,18 +175,20 @@ def _print_summary(paths: OutputPaths, summary: dict[str, Any], *, trained: int)
 
 def accuracy_lines(summary: dict[str, Any]) -> list[str]:
     """The figures in words, a line for the folds and one for the whole."""
-    folds = [fold for fold in summary["folds"] if fold["fold"] is not None]
-    each = ", ".join(f"{fold['fold']}: {100 * fold['accuracy']:.1f} %" for fold in folds)
+    leaky = ", validation leaks" if summary["leaky_validation"] else ""
+    protocol = f"{summary['protocol']} protocol{leaky}"
+    each = ", ".join(f"{fold}: {100 * share:.1f} %" for fold, share in summary["by_fold"].items())
+    repeats = max(fold["repeat"] for fold in summary["folds"])
+    of = f", means of {repeats} trainings" if repeats > 1 else ""
     spread = "" if summary["deviation"] is None else f" +- {100 * summary['deviation']:.1f}"
     low, high = summary["interval"]
     clips = f"{summary['tested_clips']} clips"
     if not summary["complete"]:
         clips += f" ({summary['subset'] or 'a part'} of {summary['published_clips']})"
-    leaky = ", validation leaks" if summary["leaky_validation"] else ""
     lines = [
-        f"accuracy by fold: {each}",
-        f"{summary['dataset_title']}, {summary['protocol']} protocol{leaky}: "
-        f"{100 * summary['mean_accuracy']:.1f} %{spread} of {clips}, "
+        f"accuracy by fold, {protocol}{of}: {each}",
+        f"{summary['dataset_title']}, {protocol}: {100 * summary['mean_accuracy']:.1f} %{spread} "
+        f"over the folds; of {clips} {100 * summary['clip_accuracy']:.1f} %, "
         f"95 % interval {100 * low:.1f} to {100 * high:.1f} %",
     ]
     if shared := summary["shared_sources"]:

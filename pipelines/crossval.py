@@ -3,7 +3,7 @@
 Only names travel between the stages. Each worker reads the features once and keeps them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -67,23 +67,25 @@ class Finish(beam.PTransform):
     Attributes:
         output: URI of the output, which holds the plan.
         digest: names the plan.
+        folds: names of all that the results are of, also of those that were trained before.
     """
 
     output: str
     digest: str
+    folds: Sequence[str]
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
-        """Waits for all folds."""
+        """Waits for all that are trained."""
         return (
             pcoll
             | "Count" >> beam.combiners.Count.Globally()
-            | "Merge" >> beam.Map(_finish, output=self.output, digest=self.digest)
+            | "Merge" >> beam.Map(_finish, self.output, self.digest, list(self.folds))
         )
 
 
-def _finish(folds: int, *, output: str, digest: str) -> str:
+def _finish(trained: int, output: str, digest: str, folds: list[str]) -> str:
     paths = OutputPaths(output)
-    finish(paths, _read_plan(paths, digest))
+    finish(paths, _read_plan(paths, digest), folds)
     return digest
 
 
@@ -92,36 +94,43 @@ def _read_plan(paths: OutputPaths, digest: str) -> CrossvalPlan:
 
 
 def build_pipeline(
-    pipeline: beam.Pipeline, plan: CrossvalPlan, output: str, folds: Iterable[str]
+    pipeline: beam.Pipeline, output: str, digest: str, *, folds: Sequence[str], todo: Sequence[str]
 ) -> None:
     """Add the whole job to a pipeline.
 
     Args:
         pipeline: to add to.
-        plan: which lies in the output.
-        output: URI.
-        folds: names of those to train.
+        output: URI of the output, which holds the plan.
+        digest: names the plan.
+        folds: names of all that the results are of.
+        todo: names of those that are not trained yet.
     """
     _ = (
         pipeline
-        | "Folds" >> beam.Create(list(folds))
-        | "Train" >> TrainFolds(output, plan.digest)
-        | "Finish" >> Finish(output, plan.digest)
+        | "Folds" >> beam.Create(list(todo))
+        | "Train" >> TrainFolds(output, digest)
+        | "Finish" >> Finish(output, digest, folds)
     )
 
 
 def run_local(
-    plan: CrossvalPlan, output: str, folds: Iterable[str], beam_options: Iterable[str] = ()
+    output: str,
+    digest: str,
+    *,
+    folds: Sequence[str],
+    todo: Sequence[str],
+    beam_options: Iterable[str] = (),
 ) -> None:
     """Run the job in this process, fold by fold: one training uses all cores.
 
     Args:
-        plan: which lies in the output.
-        output: URI.
-        folds: names of those to train.
+        output: URI of the output, which holds the plan.
+        digest: names the plan.
+        folds: names of all that the results are of.
+        todo: names of those that are not trained yet.
         beam_options: further options of Beam, as on a command line.
     """
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner")
     with beam.Pipeline(options=options) as pipeline:
-        build_pipeline(pipeline, plan, output, folds)
+        build_pipeline(pipeline, output, digest, folds=folds, todo=todo)

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from l3core.crossval.plan import CrossvalPlan
+from l3core.crossval.plan import CrossvalPlan, content_of
 from l3core.embedding import Embedder
 from l3core.errors import RunError
 from l3core.features import load_features
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
+from l3core.table.layout import TablePaths
+from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
+from l3core.table.state import existing_state
 from l3core.weights import Weights, read_h5
 from pipelines.job import EmbedJob
 
@@ -38,11 +41,18 @@ def features_for(plan: CrossvalPlan) -> ClipVectors:
 
     Raises:
         UsageError: from `l3core.features.load_features`.
+        RunError: the table has other windows of the clips than it had when the plan was made.
     """
-    return _once(
-        f"{plan.table} {plan.digest}",
-        lambda: load_features(plan.table, plan.fingerprint, plan.clip_ids),
-    )
+    return _once(f"{plan.table} {plan.digest}", lambda: _read_features(plan))
+
+
+def _read_features(plan: CrossvalPlan) -> ClipVectors:
+    features = load_features(plan.table, plan.fingerprint, plan.clip_ids)
+    paths = TablePaths(plan.table)
+    ledger = read_ledger(paths, existing_state(paths).ledger(plan.fingerprint))
+    if content_of(ledger, plan.clip_ids) != plan.content:
+        raise RunError(f"{plan.table} was changed after the training was planned: start it again")
+    return features
 
 
 def _once(name: str, load: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """The last step of a cross-validation: tables, figures and the report, from its finished folds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from l3core import storage
@@ -7,15 +8,19 @@ from l3core.crossval.plan import CrossvalPlan, OutputPaths
 from l3core.crossval.results import TABLES, merge_folds, read_table
 from l3core.crossval.summary import summarise
 from l3core.reports.crossval import crossval_page
-from l3core.table.state import write_json
+from l3core.storage import as_text
+from l3core.table.state import read_json, write_json
 
 
-def finish(paths: OutputPaths, plan: CrossvalPlan) -> dict[str, Any]:
-    """Put everything in place once all folds are trained; may be repeated. Returns the summary."""
-    folds = merge_folds(paths, plan)
+def finish(paths: OutputPaths, plan: CrossvalPlan, names: Sequence[str]) -> dict[str, Any]:
+    """Put everything in place once some folds are trained; may be repeated. Returns the summary."""
+    before = read_json(paths.summary) if storage.exists(paths.summary) else {"models": []}
+    folds = merge_folds(paths, plan, names)
     tables = {name: read_table(paths, name) for name in TABLES}
     summary = summarise(plan, folds, tables["predictions"])
     page = crossval_page(plan, summary, tables["predictions"], tables["trials"])
-    storage.write_bytes(paths.at("report.html"), page.encode())
-    write_json(paths.at("summary.json"), summary)
+    storage.write_bytes(paths.at("report.html"), as_text(page).encode())
+    write_json(paths.summary, summary)
+    for model in set(before["models"]).difference(summary["models"]):
+        storage.remove(paths.at(model))  # of the results that were here before
     return summary

@@ -68,6 +68,8 @@ class Mlps:
         # place of each model in the groups' own order
         self._places = np.argsort([place for places in members for place in places])
         self._step = tf.Variable(0.0)
+        # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
+        tf.config.experimental.enable_tensor_float_32_execution(False)
         size = tensors[0][0].shape[0]
         vectors = tf.TensorSpec([None, size], tf.float32)
         labels = tf.TensorSpec([None], tf.int32)

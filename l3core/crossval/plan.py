@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from l3core import storage
 from l3core.crossval.protocols import PROTOCOLS, Parts, Protocol
 from l3core.datasets.base import LabelledClip
 from l3core.spec import EmbeddingSpec
+from l3core.table.layout import LedgerRow
 
 # Raised whenever the same plan gives other figures.
 ALGORITHM_VERSION = 1
@@ -52,9 +54,8 @@ class CrossvalPlan:
         table: URI.
         fingerprint: of the spec.
         embedding: the spec, the digest of its weights, and where the table keeps them.
-        content: digest of the windows in the table.
+        content: digest of what the table says of the clips; see `content_of`.
         protocol, seed, batch_size, epochs: of the training.
-        folds: to train, by name.
         facts: about the copy of the dataset, for the report.
     """
 
@@ -70,7 +71,6 @@ class CrossvalPlan:
     seed: int
     batch_size: int
     epochs: int
-    folds: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,9 +108,9 @@ class CrossvalPlan:
             repeat=fold.repeat,
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Names all that decides what a fold's training gives; which folds are trained does not."""
+        """Names all that decides what a fold's training gives."""
         decides = {
             "clips": [[clip_id, *clip[1:]] for clip_id, clip in zip(self.clip_ids, self.clips)],
             "algorithm_version": ALGORITHM_VERSION,
@@ -130,13 +130,13 @@ class CrossvalPlan:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return vars(self)
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> "CrossvalPlan":
         """The plan that `to_json` was made of."""
         clips = tuple(LabelledClip(*clip) for clip in value["clips"])
-        tuples = {name: tuple(value[name]) for name in ("classes", "clip_ids", "folds")}
+        tuples = {name: tuple(value[name]) for name in ("classes", "clip_ids")}
         return CrossvalPlan(**value | tuples | {"clips": clips})
 
 
@@ -151,21 +151,35 @@ class OutputPaths:
         return storage.join(self.root, relative)
 
     @property
-    def all_work(self) -> str:
-        """Folder of what is trained, ours."""
-        return self.at("_l3flow")
+    def summary(self) -> str:
+        """The figures."""
+        return self.at("summary.json")
 
     def work(self, digest: str) -> str:
         """Folder of one plan's work."""
-        return self.at(f"_l3flow/{digest}")
+        return self.at(f"_crossval/{digest}")
 
     def plan(self, digest: str) -> str:
         """The plan."""
-        return self.at(f"_l3flow/{digest}/plan.json")
+        return storage.join(self.work(digest), "plan.json")
 
     def fold(self, digest: str, name: str) -> str:
         """Folder of one fold."""
-        return self.at(f"_l3flow/{digest}/{name}")
+        return storage.join(self.work(digest), name)
+
+
+def content_of(rows: Iterable[LedgerRow], clip_ids: Sequence[str]) -> str:
+    """Digest of what a table holds of some clips: which version of each object, how many windows.
+
+    Other clips may come and go: the folds that were trained stay those of these clips.
+    """
+    wanted = set(clip_ids)
+    held = sorted(
+        (row.clip_id, row.size_bytes, row.version, row.status, row.windows_written)
+        for row in rows
+        if row.clip_id in wanted
+    )
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
 
 
 def seeds_of(seed: int, fold: Fold) -> Sequence[int]:

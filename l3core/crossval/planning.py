@@ -1,7 +1,5 @@
 """Planning a cross-validation: a copy of a dataset meets a table, and what cannot work is refused."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +8,7 @@ from typing import Any, NamedTuple
 from l3core import storage
 from l3core.classifier import HIDDEN
 from l3core.crossval.hyperparameters import GRID
-from l3core.crossval.plan import CrossvalPlan, Fold
+from l3core.crossval.plan import CrossvalPlan, Fold, content_of
 from l3core.crossval.protocols import PROTOCOLS
 from l3core.datasets import DatasetCopy, DatasetError, LabelledClip, shared_sources
 from l3core.errors import UsageError
@@ -53,7 +51,7 @@ def plan_crossval(
     batch_size: int | None,
     epochs: int,
     allow_partial: bool,
-) -> tuple[CrossvalPlan, Load]:
+) -> tuple[CrossvalPlan, list[str], Load]:
     """Plan a cross-validation.
 
     Args:
@@ -68,6 +66,9 @@ def plan_crossval(
         batch_size: windows in a step; None: the protocol's.
         epochs: at most.
         allow_partial: do without clips that the table has no windows of.
+
+    Returns:
+        The plan, the names of the folds to train, and how much that is.
 
     Raises:
         UsageError: with what cannot be.
@@ -86,6 +87,9 @@ def plan_crossval(
         refuse_missing(copy.clips, found)
     joined = [(clip, clip_id) for clip, clip_id in zip(copy.clips, found) if clip_id is not None]
     clips = tuple(clip for clip, _ in joined)
+    clip_ids = tuple(clip_id for _, clip_id in joined)
+    windows = {row.clip_id: row.windows_written for row in rows}
+    counts = [windows[clip_id] for clip_id in clip_ids]
     tested = _tested_folds(copy, clips, folds)
     _refuse_small(clips)
     embedding = read_json(paths.spec(fingerprint))
@@ -93,26 +97,25 @@ def plan_crossval(
         dataset=copy.dataset.name,
         classes=tuple(label for label in copy.dataset.classes if any(c.label == label for c in clips)),
         clips=clips,
-        clip_ids=tuple(clip_id for _, clip_id in joined),
+        clip_ids=clip_ids,
         table=paths.root,
         fingerprint=fingerprint,
         embedding=embedding | {"weights": paths.weights(embedding["weights_digest"])},
-        content=_content([state.files[path]["sha256"] for path in state.windows(fingerprint)]),
+        content=content_of(rows, clip_ids),
         protocol=protocol,
         seed=seed,
-        batch_size=batch_size or rules.batch_size,
+        batch_size=batch_size or rules.batch_size(sum(counts)),
         epochs=epochs,
-        folds=tuple(
-            Fold(fold, repeat).name
-            for fold in [*tested, *([None] if final else [])]
-            for repeat in range(1, (repeats or rules.repeats(copy.dataset.name)) + 1)
-            if fold is not None or repeat == 1
-        ),
         facts=_facts_of(copy, clips),
     )
-    windows = {row.clip_id: row.windows_written for row in rows}
-    counts = [windows[clip_id] for clip_id in plan.clip_ids]
-    return plan, _load_of(plan, counts)
+    names = [
+        Fold(fold, repeat).name
+        for fold in tested
+        for repeat in range(1, (repeats or rules.repeats(copy.dataset.name)) + 1)
+    ]
+    if final:
+        names.append(Fold(None, 1).name)
+    return plan, names, _load_of(plan, names, counts)
 
 
 def refuse_too_large(load: Load) -> None:
@@ -156,10 +159,6 @@ def _refuse_small(clips: Sequence[LabelledClip]) -> None:
         )
 
 
-def _content(checksums: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(checksums)).encode()).hexdigest()
-
-
 def _facts_of(copy: DatasetCopy, clips: Sequence[LabelledClip]) -> dict[str, Any]:
     return {
         "dataset_title": copy.dataset.title,
@@ -172,11 +171,11 @@ def _facts_of(copy: DatasetCopy, clips: Sequence[LabelledClip]) -> dict[str, Any
     }
 
 
-def _load_of(plan: CrossvalPlan, counts: Sequence[int]) -> Load:
+def _load_of(plan: CrossvalPlan, names: Sequence[str], counts: Sequence[int]) -> Load:
     size = plan.embedding_size
     windows = sum(counts)
     steps = 0
-    for name in plan.folds:
+    for name in names:
         fold = Fold.from_name(name)
         trained = sum(n for n, clip in zip(counts, plan.clips) if clip.fold != fold.test_fold)
         steps += plan.epochs * -(-trained // plan.batch_size)

@@ -9,7 +9,8 @@ from l3core.crossval.plan import CrossvalPlan, OutputPaths
 from l3core.crossval.results import finished_folds
 from l3core.table.state import read_json, write_json
 
-NOTE_EVERY_S = 1.0
+# A note is a small object; on a disk it costs nothing, on a store a request.
+NOTE_EVERY_S = 2.0
 
 
 class Progress(NamedTuple):
@@ -44,7 +45,10 @@ class FoldNotes:
         """Say how far the fold is; does nothing if the last note is young."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + NOTE_EVERY_S
-            write_json(self._uri, {"epoch": epoch, "left": left})
+            with suppress(
+                OSError
+            ):  # a store that is busy: the next note comes, and the training goes on
+                write_json(self._uri, {"epoch": epoch, "left": left})
 
 
 class CrossvalProgress:

@@ -5,7 +5,7 @@ OUT/splits.parquet           which clip was in which part
 OUT/trials.parquet           a row for each combination: losses and accuracies by epoch
 OUT/summary.json             the figures
 OUT/models/fold<k>.keras     the best model of each fold, and final.keras
-OUT/_l3flow/                 ours: finished folds, so that an interrupted run goes on
+OUT/_crossval/               ours: finished folds, so that an interrupted run goes on
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from l3core import storage
 from l3core.classifier import to_keras
 from l3core.crossval.folds import FoldResult
-from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
+from l3core.crossval.plan import CrossvalPlan, OutputPaths
 from l3core.table.state import read_json, write_json
 
 TABLES = ("predictions", "splits", "trials")
@@ -89,7 +89,8 @@ def write_fold(
         "repeat": result.fold.repeat,
         "clips": len(result.clips),
         "accuracy": _accuracy(plan, result),
-        "validation_loss": chosen.chosen.validation_loss,
+        # JSON has no NaN, which is what a training that diverged ends with
+        "validation_loss": loss if np.isfinite(loss := chosen.chosen.validation_loss) else None,
         "validation_accuracy": chosen.chosen.validation_accuracy,
         "chosen_epoch": chosen.chosen_epoch,
         "seconds": result.seconds,
@@ -109,29 +110,32 @@ def is_finished(paths: OutputPaths, digest: str, name: str) -> bool:
     return storage.exists(storage.join(paths.fold(digest, name), "done.json"))
 
 
-def merge_folds(paths: OutputPaths, plan: CrossvalPlan) -> list[dict[str, Any]]:
-    """Put tables and models of all the plan's folds in place; what each `done.json` says, in order."""
-    folders = [paths.fold(plan.digest, name) for name in plan.folds]
-    for name in TABLES:
-        parts = [_read_table(storage.join(folder, f"{name}.parquet")) for folder in folders]
-        with storage.writing(paths.at(f"{name}.parquet")) as file:
+def merge_folds(paths: OutputPaths, plan: CrossvalPlan, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Put tables and models of some finished folds in place; what each `done.json` says, in order."""
+    folders = [paths.fold(plan.digest, name) for name in names]
+    for table in TABLES:
+        parts = [_read_table(storage.join(folder, f"{table}.parquet")) for folder in folders]
+        with storage.writing(paths.at(f"{table}.parquet")) as file:
             pq.write_table(pa.concat_tables(parts), file, compression="zstd")
     done = [read_json(storage.join(folder, "done.json")) for folder in folders]
-    kept = set()
-    for fold in sorted({Fold.from_name(name).test_fold for name in plan.folds}, key=str):
-        repeats = [place for place, each in enumerate(done) if each["fold"] == fold]
-        best = max(repeats, key=lambda place: done[place]["validation_accuracy"])  # never by the test
-        name = "final.keras" if fold is None else f"fold{fold}.keras"
-        model = storage.read_bytes(storage.join(folders[best], "model.keras"))
-        storage.write_bytes(storage.join(paths.at("models"), name), model)
-        kept.add(name)
-    for name in storage.names_below(paths.at("models"), suffix=".keras"):
-        if name not in kept:  # of an earlier run with other folds
-            storage.remove(storage.join(paths.at("models"), name))
-    for other in storage.names_below(paths.all_work, suffix=""):
-        if other != plan.digest:
-            storage.remove(paths.work(other), recursive=True)
+    for name, place in kept_models(done).items():
+        model = storage.read_bytes(storage.join(folders[place], "model.keras"))
+        storage.write_bytes(paths.at(name), model)
     return done
+
+
+def kept_models(done: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """The model file of each fold, and the place of the training that it is from.
+
+    Of several repeats it is the one that did best on its validation part, never on its test.
+    """
+    best: dict[str, int] = {}
+    for place, each in enumerate(done):
+        name = "models/final.keras" if each["fold"] is None else f"models/fold{each['fold']}.keras"
+        known = best.setdefault(name, place)
+        if each["validation_accuracy"] > done[known]["validation_accuracy"]:
+            best[name] = place
+    return best
 
 
 def read_table(paths: OutputPaths, name: str) -> pa.Table:

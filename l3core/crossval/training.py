@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 50
 PATIENCE = 20
-ROWS_A_CALL = 1024  # of the graph: so many windows are gathered and trained on at a time
+ROWS_A_CALL = 1024
 
 
 class Standardised:
@@ -167,20 +167,26 @@ def seconds_a_step(size: int, classes: int, *, batch_size: int, steps: int) -> f
         size: numbers in an embedding.
         classes: outputs.
         batch_size: windows in a step.
-        steps: to time, after one that warms up.
+        steps: to time at least, after one that warms up.
     """
     from l3core.crossval.mlps import Mlps, initial_tensors
 
     generator = np.random.default_rng(0)
     models = Mlps([initial_tensors(size, classes, generator) for _ in GRID], GRID)
-    vectors = generator.standard_normal((steps * batch_size, size), np.float32)
+    vectors = generator.standard_normal((rows_a_call(batch_size), size), np.float32)
     labels = generator.integers(0, classes, len(vectors))
     models.train(vectors[:batch_size], labels[:batch_size], batch_size=batch_size)
-    models.totals()
+    calls = -(-steps * batch_size // len(vectors))
     begin = time.perf_counter()
-    models.train(vectors, labels, batch_size=batch_size)
+    for _ in range(calls):
+        models.train(vectors, labels, batch_size=batch_size)
     models.totals()
-    return (time.perf_counter() - begin) / steps
+    return (time.perf_counter() - begin) * batch_size / (calls * len(vectors))
+
+
+def rows_a_call(batch_size: int) -> int:
+    """Windows that are gathered and trained on in one call of the graph: whole batches of them."""
+    return max(1, ROWS_A_CALL // batch_size) * batch_size
 
 
 def _train_epoch(
@@ -188,7 +194,7 @@ def _train_epoch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One pass over the training windows; mean cross-entropy and accuracy of each model on the way."""
     order = task.train[generator.permutation(len(task.train))]
-    step = max(1, ROWS_A_CALL // batch_size) * batch_size
+    step = rows_a_call(batch_size)
     for start in range(0, len(order), step):
         rows = order[start : start + step]
         models.train(task.vectors[rows], task.labels[rows], batch_size=batch_size)

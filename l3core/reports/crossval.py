@@ -10,7 +10,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from l3core.crossval.plan import CrossvalPlan
-from l3core.crossval.results import labels_of
+from l3core.crossval.results import kept_models
 from l3core.reports.page import COLOURS, Chart, drawing, render_page
 
 HARDEST_SHOWN = 20
@@ -72,8 +72,9 @@ def crossval_page(
             (
                 "Training",
                 "Loss on the validation part after each epoch, of the combination that was chosen in "
-                "each fold; a dot marks the epoch whose weights were kept.",
-                _curves(trials),
+                "each fold (of several trainings, that of the kept model); a dot marks the epoch whose "
+                "weights were kept.",
+                _curves(trials, summary),
             )
         ],
         grid=_grid_rows(trials),
@@ -105,24 +106,33 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _tested(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [fold for fold in summary["folds"] if fold["fold"] is not None]
-
-
 def _fold_words(summary: Mapping[str, Any]) -> str:
     words = "Share of the fold's clips that were recognised; the line is the mean."
+    if _repeats(summary) > 1:
+        words += f" A bar is the mean of {_repeats(summary)} trainings, its whisker spans all of them."
     if summary["paper_accuracy"] is not None:
         words += " Dashed: what the paper reports for this embedding."
     return words
 
 
+def _repeats(summary: Mapping[str, Any]) -> int:
+    return max(fold["repeat"] for fold in summary["folds"])
+
+
 def _folds(summary: Mapping[str, Any]) -> Markup:
-    folds = _tested(summary)
+    means = [100 * share for share in summary["by_fold"].values()]
+    each: dict[str, list[float]] = {fold: [] for fold in summary["by_fold"]}
+    for fold in summary["folds"]:
+        if fold["fold"] is not None:
+            each[str(fold["fold"])].append(100 * fold["accuracy"])
     with drawing() as chart:
-        places = np.arange(len(folds))
-        shares = [100 * fold["accuracy"] for fold in folds]
-        chart.axes.bar(places, shares, width=0.7, color=COLOURS[0])
-        for place, share in zip(places, shares):
+        places = np.arange(len(means))
+        chart.axes.bar(places, means, width=0.7, color=COLOURS[0])
+        if _repeats(summary) > 1:
+            below = [mean - min(shares) for mean, shares in zip(means, each.values())]
+            above = [max(shares) - mean for mean, shares in zip(means, each.values())]
+            chart.axes.errorbar(places, means, [below, above], fmt="none", ecolor="black", capsize=3)
+        for place, share in zip(places, means):
             inside = share > 15
             at, colour = (2, "white") if inside else (share + 1, "black")
             chart.axes.annotate(f"{share:.1f}", (place, at), ha="center", color=colour, fontsize=8)
@@ -131,10 +141,9 @@ def _folds(summary: Mapping[str, Any]) -> Markup:
         if summary["paper_accuracy"] is not None:
             paper = 100 * summary["paper_accuracy"]
             chart.axes.axhline(paper, color=COLOURS[7], linestyle="--", label=f"paper {paper:.1f} %")
-        repeated = max(fold["repeat"] for fold in folds) > 1
-        chart.axes.set_xticks(places, [_fold_name(fold, repeated) for fold in folds])
-        chart.axes.set_xlabel("fold, and which training" if repeated else "fold")
-        chart.axes.set_xlim(-0.6, max(len(folds) - 0.4, 3))
+        chart.axes.set_xticks(places, list(summary["by_fold"]))
+        chart.axes.set_xlabel("fold")
+        chart.axes.set_xlim(-0.6, max(len(means) - 0.4, 3))
         chart.axes.set_ylim(0, 100)
         chart.axes.set_ylabel("clips recognised, %")
         chart.axes.grid(visible=False, axis="x")
@@ -178,7 +187,7 @@ def _class_rows(
     """Class, tested clips, accuracy, and what it is mistaken for most often."""
     found: list[tuple[str, ...]] = []
     for number, label in enumerate(plan.classes):
-        clips = int(confusion[number].sum())
+        clips = int(confusion[number].sum()) // _repeats(summary)
         share = summary["class_accuracy"][label]
         wrong = confusion[number].copy()
         wrong[number] = 0
@@ -188,16 +197,18 @@ def _class_rows(
     return found
 
 
-def _curves(trials: pa.Table) -> Markup:
-    rows = [row for row in trials.to_pylist() if row["chosen"]]
-    repeated = max(row["repeat"] for row in rows) > 1
+def _curves(trials: pa.Table, summary: Mapping[str, Any]) -> Markup:
+    kept = set(kept_models(summary["folds"]).values())
+    names = {(summary["folds"][place]["fold"], summary["folds"][place]["repeat"]) for place in kept}
+    rows = [r for r in trials.to_pylist() if r["chosen"] and (r["fold"], r["repeat"]) in names]
     with drawing(height_in=3.2) as chart:
         for number, row in enumerate(rows):
             losses = row["validation_loss"]
             colour = COLOURS[number % len(COLOURS)]
             dash = _DASHES[number // len(COLOURS) % len(_DASHES)]
             epochs = range(1, len(losses) + 1)
-            name = f"fold {_fold_name(row, repeated)}: {row['learning_rate']:g}, {row['weight_decay']:g}"
+            fold = "all folds" if row["fold"] is None else f"fold {row['fold']}"
+            name = f"{fold}: {row['learning_rate']:g}, {row['weight_decay']:g}"
             chart.axes.plot(epochs, losses, color=colour, linestyle=dash, label=name)
             chosen = row["chosen_epoch"]
             chart.axes.plot(chosen, losses[chosen - 1], "o", color=colour, markersize=4)
@@ -214,11 +225,6 @@ def _curves(trials: pa.Table) -> Markup:
             title_fontsize=7,
         )
     return chart.svg
-
-
-def _fold_name(row: Mapping[str, Any], repeated: bool) -> str:
-    name = "all" if row["fold"] is None else str(row["fold"])
-    return f"{name}.{row['repeat']}" if repeated else name
 
 
 def _grid_rows(trials: pa.Table) -> list[tuple[str, ...]]:
@@ -243,23 +249,23 @@ def _grid_rows(trials: pa.Table) -> list[tuple[str, ...]]:
 
 
 def _hardest(plan: CrossvalPlan, predictions: pa.Table) -> list[HardClip]:
-    """Clips that were not recognised, the most sure mistakes first."""
+    """Clips that were not recognised, on the mean of their repeats; the most sure mistakes first."""
     if not len(predictions):
         return []
-    uris = {clip_id: clip.uri for clip_id, clip in zip(plan.clip_ids, plan.clips)}
-    truth = labels_of(predictions, "true_label", plan.classes)
+    clips = {
+        clip_id: (clip, number) for clip, clip_id, number in zip(plan.clips, plan.clip_ids, plan.labels)
+    }
+    said: dict[str, list[list[float]]] = {}
+    for row in predictions.select(["clip_id", "probabilities"]).to_pylist():
+        said.setdefault(row["clip_id"], []).append(row["probabilities"])
     found = []
-    for row, label in zip(predictions.to_pylist(), truth):
-        if row["predicted_label"] != row["true_label"]:
+    for clip_id, probabilities in said.items():
+        clip, label = clips[clip_id]
+        mean = np.mean(probabilities, axis=0)
+        if mean.argmax() != label:
+            taken = plan.classes[mean.argmax()]
             found.append(
-                HardClip(
-                    row["clip_id"],
-                    row["true_label"],
-                    row["predicted_label"],
-                    row["probabilities"][label],
-                    row["fold"],
-                    _player(uris[row["clip_id"]]),
-                )
+                HardClip(clip_id, clip.label, taken, float(mean[label]), clip.fold, _player(clip.uri))
             )
     return sorted(found, key=lambda clip: (clip.probability, clip.clip_id))[:HARDEST_SHOWN]
 

@@ -7,9 +7,9 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from l3core.crossval.mlps import initial_tensors
 
 from l3core.classifier import Classifier, ClassifierError, from_keras, to_keras
+from l3core.crossval.mlps import initial_tensors
 
 LABELS = ("dog", "<script>", "straße")
 FACTS = {"fingerprint": "s0", "dataset": "esc10"}
@@ -74,16 +74,27 @@ def changed(content, **members):
 
 def test_files_of_others_are_refused(classifier):
     good = to_keras(classifier)
-    facts = json.dumps({"labels": ["a", "b"], "size": 20})
+    says = [
+        {"labels": ["a", "b"], "size": 20},  # two labels, three outputs
+        {"labels": list(LABELS), "size": 21},
+        {"labels": list(LABELS), "size": -1},
+        {"labels": list(LABELS), "size": 1e400},
+        {"labels": list(LABELS), "size": True},
+        {"labels": [], "size": 20},
+        {"labels": ["a", "a", "b"], "size": 20},
+        {"labels": "abc", "size": 20},
+        {},
+        [],
+    ]
     for content in (
         b"",
         b"no archive",
         good[:-100],
         changed(good, l3flow=None),
-        changed(good, l3flow="[]"),
-        changed(good, l3flow="{}"),
-        changed(good, l3flow=facts),  # two labels, three outputs
+        *(changed(good, l3flow=json.dumps(each)) for each in says),
         changed(good, model=b"no HDF5"),
     ):
-        with pytest.raises(ClassifierError, match=r"x\.keras"):
+        with pytest.raises(ClassifierError, match=r"x\.keras") as caught:
             from_keras(content, name="x.keras")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 120

@@ -64,6 +64,22 @@ def test_paper_draws_anew_for_each_repeat_and_clean_does_not():
         assert not np.array_equal(first, parts_of(protocol, seed=1)[0].validation)
 
 
+@pytest.mark.parametrize("protocol", [CLEAN, PAPER])
+def test_a_class_that_is_only_in_the_tested_fold_is_refused(protocol):
+    clips, window_clips, labels = corpus()
+    alone = LabelledClip("x", "c2", 2, "x")
+    clips, labels = [*clips, alone], np.append(labels, 2)
+    window_clips = np.append(window_clips, len(clips) - 1)
+    with pytest.raises(DatasetError, match="class c2 has"):
+        protocol.parts(clips, window_clips, labels, test_fold=2, seed=0, repeat=1)
+
+
+def test_batches_leave_an_epoch_its_steps():
+    sizes = [CLEAN.batch_size(windows) for windows in (0, 400, 1095, 4396, 60_000, 240_000)]
+    assert sizes == [32, 32, 64, 256, 256, 256]
+    assert PAPER.batch_size(240_000) == 32
+
+
 def test_repeats_are_the_papers():
     assert [PAPER.repeats(name) for name in ("urbansound8k", "esc50", "dcase2013")] == [2, 5, 1]
     assert CLEAN.repeats("esc50") == 1
