@@ -135,7 +135,7 @@ def _train(
         fold = Fold.from_name(name)
         plan.parts(features.clips, fold)
     look = CrossvalProgress(paths, plan, todo)
-    with showing_progress(look, _describe, quiet=args.quiet or args.json):
+    with showing_progress(look, describe_training, quiet=args.quiet or args.json):
         try:
             run_local(paths.root, plan.digest, folds=folds, todo=todo, beam_options=beam_options)
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
@@ -144,7 +144,7 @@ def _train(
             ) from error
 
 
-def _describe(progress: Progress, seconds: float) -> str:
+def describe_training(progress: Progress, seconds: float) -> str:
     """Folds, epochs, models and time left, in words."""
     if not progress.begun:
         return "loading"

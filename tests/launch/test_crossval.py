@@ -172,6 +172,8 @@ def test_urbansound8k_has_ten_folds(urbansound, tmp_path, capsys, protocol):
     assert len({(row["clip_id"], row["repeat"]) for row in predictions}) == 240 * repeats
     assert all(f"fold{row['fold']}/" in row["clip_id"] for row in predictions)
     assert len(list((output / "models").iterdir())) == 10
+    low, high = summary["interval"]
+    assert low < summary["clip_accuracy"] < high < 1
 
 
 def test_the_same_seed_gives_the_same_output(dcase, tmp_path):

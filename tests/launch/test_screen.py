@@ -2,8 +2,10 @@
 
 import pytest
 
+from l3core.crossval.progress import Progress as Training
 from l3core.table.progress import Progress
 from launch import words
+from launch.crossval_run import describe_training
 from launch.screen import describe_embedding
 
 
@@ -11,6 +13,14 @@ def test_a_line_has_files_rates_and_time_left():
     # a quarter is done after 10 s, so three quarters need 30 s more
     line = describe_embedding(Progress(share=0.25, files=7, windows=100, audio_s=50.0), 10.0)
     assert line == "7 files, 10 windows/s, 5.0 x real time, 30.0 s left"
+
+
+def test_a_line_of_a_training_has_folds_models_and_time_left():
+    progress = Training(share=0.3, folds=1, of=5, running=(("fold2-repeat1", 25, 7),))
+    assert describe_training(progress, 60.0) == (
+        "1 of 5 folds, fold2-repeat1: epoch 25, 7 models, at most 2.3 min left"
+    )
+    assert describe_training(Training(0.0, 0, 5, ()), 3.0) == "loading"
 
 
 def test_before_the_first_window():

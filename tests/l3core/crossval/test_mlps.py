@@ -66,6 +66,20 @@ def test_losses_are_those_of_keras_for_twenty_steps(grid):
             assert np.linalg.norm(mine - other) <= 1e-3 * np.linalg.norm(other)
 
 
+def test_batches_within_a_call_are_those_of_a_fit():
+    """Seventy windows in batches of 32: the last has six."""
+    tensors = starts(MIXED)
+    models = Mlps(tensors, MIXED)
+    vectors, labels = map(np.concatenate, zip(*batches(3, last=6)))
+    assert len(vectors) == 70
+    models.train(vectors, labels, batch_size=BATCH)
+    for place, (start, each) in enumerate(zip(tensors, MIXED)):
+        model = keras_model(start, each)
+        model.fit(vectors, labels, batch_size=BATCH, shuffle=False, verbose=0)
+        for mine, other in zip(models.tensors(place), model.get_weights()):
+            assert np.linalg.norm(mine - other) <= 1e-4 * np.linalg.norm(other) + 1e-7
+
+
 def test_probabilities_and_penalties_are_those_of_keras():
     tensors = starts(MIXED)
     models = Mlps(tensors, MIXED)

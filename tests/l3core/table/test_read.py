@@ -4,11 +4,13 @@ import threading
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from l3core.errors import TableError
 from l3core.spec import EmbeddingSpec
-from l3core.table.read import METADATA, read_windows
+from l3core.table.layout import windows_schema
+from l3core.table.read import METADATA, read_clip_vectors, read_windows
 from tests.corpus import PlainRun, expected_rows, replace_file, write_files
 
 OTHER = EmbeddingSpec(model="fake", engine="fake", weights="random:0", hop_s=0.5)
@@ -115,3 +117,35 @@ def test_readers_see_whole_commits_while_others_are_made(tmp_path):
     assert errors == []
     assert all(rows in commits for rows in seen)
     assert len(seen) > 5
+
+
+def test_vectors_of_some_clips_among_others_in_their_files(tmp_path):
+    """Several row groups, clips across their ends, in any order, and some that are not there."""
+    run = PlainRun(write_files(tmp_path / "corpus", 2), tmp_path / "table", "run-1")
+    run.all()
+    first, second = sorted((tmp_path / "table").glob("windows/*/*.parquet"))
+    rows = []
+    for path, names in ((first, "abcdef"), (second, "ghij")):
+        for name in names:
+            for window in range(7):
+                vector = np.full(8, 10 * ord(name) + window, np.float32)
+                rows.append((name, window, float(window), False, vector))
+        mine = [row for row in rows if row[0] in names]
+        columns = [pa.array(column) for column in list(zip(*mine))[:4]]
+        flat = pa.array(np.concatenate([row[4] for row in mine]))
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, 8))
+        columns[1] = columns[1].cast(pa.int32())
+        table = pa.Table.from_arrays(columns, schema=windows_schema(8))
+        pq.write_table(table, path, row_group_size=10)
+    asked = ["i", "none", "b", "j", "c"]
+    found = read_clip_vectors(str(tmp_path / "table"), None, asked)
+    assert found.clips.tolist() == [0] * 7 + [2] * 7 + [3] * 7 + [4] * 7
+    np.testing.assert_array_equal(
+        found.vectors[:, 3],
+        [10 * ord(name) + window for name in "ibjc" for window in range(7)],
+    )
+    nothing = read_clip_vectors(str(tmp_path / "table"), None, ["none", "zzz"])
+    assert len(nothing.vectors) == len(nothing.clips) == 0
+    metadata, vectors = read_windows(str(tmp_path / "table"), clips=["j", "b"])
+    assert metadata["clip_id"].to_pylist() == ["b"] * 7 + ["j"] * 7
+    assert vectors[:, 0].tolist() == [10 * ord(n) + window for n in "bj" for window in range(7)]
