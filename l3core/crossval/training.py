@@ -133,31 +133,45 @@ def train_grid(
     begin = time.perf_counter()
     tensors = [initial_tensors(task.vectors.size, task.classes, generator) for _ in grid]
     models = Mlps(tensors, grid)
-    active = list(range(len(grid)))
-    histories: list[list[Epoch]] = [[] for _ in grid]
-    chosen = [0 for _ in grid]
-    seconds = [0.0 for _ in grid]
+    courses = [_Course() for _ in grid]
+    active = courses
     for number in range(1, epochs + 1):
-        loss, accuracy = _train_epoch(models, task, generator, batch_size)
+        training = _train_epoch(models, task, generator, batch_size)
         verdict = _validate(models, task, protocol)
-        for place, model in enumerate(active):
-            epoch = Epoch(*(float(x[place]) for x in (loss, accuracy, verdict.loss, verdict.accuracy)))
-            histories[model].append(epoch)
-            before = histories[model][chosen[model] - 1].validation_loss if chosen[model] else np.inf
-            if epoch.validation_loss < before or not chosen[model]:
-                chosen[model] = number
-                tensors[model] = models.tensors(place)
-        ended = [number == epochs or number - chosen[model] >= patience for model in active]
-        for model in (model for model, over in zip(active, ended) if over):
-            seconds[model] = time.perf_counter() - begin
-        going = [place for place, over in enumerate(ended) if not over]
+        for place, course in enumerate(active):
+            course.add(Epoch(*(float(each[place]) for each in (*training, *verdict))))
+            if course.best == number:
+                course.tensors = models.tensors(place)
+            course.seconds = time.perf_counter() - begin
+        going = [place for place, course in enumerate(active) if number - course.best < patience]
+        if number == epochs:
+            going = []
+        if 0 < len(going) < len(active):
+            models.keep(going)
         active = [active[place] for place in going]
         on_epoch(number, len(active))
         if not active:
             break
-        if not all(ended) and any(ended):
-            models.keep(going)
-    return [Trial(*each) for each in zip(grid, map(tuple, histories), chosen, seconds, tensors)]
+    return [
+        Trial(each, tuple(course.epochs), course.best, course.seconds, course.tensors)
+        for each, course in zip(grid, courses)
+    ]
+
+
+class _Course:
+    """One model on its way: its epochs, the best of them (from 1), and the weights after that one."""
+
+    def __init__(self) -> None:
+        self.epochs: list[Epoch] = []
+        self.best = 0
+        self.seconds = 0.0
+        self.tensors: tuple[np.ndarray, ...] = ()
+
+    def add(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+        # the first epoch counts even if its loss is no number
+        if not self.best or epoch.validation_loss < self.epochs[self.best - 1].validation_loss:
+            self.best = len(self.epochs)
 
 
 def seconds_a_step(size: int, classes: int, *, batch_size: int, steps: int) -> float:

@@ -42,3 +42,11 @@ def test_a_block_runs(block, folder):
     assert done.returncode == 0, done.stderr
     if "print" in block:
         assert "22" in done.stdout or "11" in done.stdout  # 11 windows of each of the two clips
+
+
+def test_pictures_and_pages_that_it_names_are_there():
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r'src="([^"]+)"|\]\(([^)#]+)\)', text)
+    local = [name for pair in named for name in pair if name and "://" not in name]
+    assert {"docs/report.png", "docs/performance.md"} <= set(local)
+    assert [name for name in local if not (REPO / name).is_file()] == []

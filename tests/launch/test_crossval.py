@@ -389,7 +389,7 @@ def test_a_class_with_fewer_clips_than_folds(tmp_path, capsys):
 def test_what_does_not_fit_in_memory_is_refused(dcase, tmp_path, capsys, monkeypatch):
     # a machine with less than TensorFlow alone needs
     monkeypatch.setattr("l3core.crossval.planning.usable_memory", lambda: 500_000_000)
-    refused(capsys, command(dcase, tmp_path / "out"), "1000 windows of 8 numbers need 1.0 GB of memory")
+    refused(capsys, command(dcase, tmp_path / "out"), "1000 windows of 8 numbers need 1.5 GB of memory")
     monkeypatch.setattr("launch.crossval_run.usable_memory", lambda: 500_000_000)
     assert main(command(dcase, tmp_path / "out", "--dry-run")) == 0
     assert "500.0 MB that are free: the run would be refused" in capsys.readouterr().out
