@@ -184,7 +184,8 @@ def accuracy_lines(summary: dict[str, Any]) -> list[str]:
     low, high = summary["interval"]
     clips = f"{summary['tested_clips']} clips"
     if not summary["complete"]:
-        clips += f" ({summary['subset'] or 'a part'} of {summary['published_clips']})"
+        subset = f": {summary['subset']}" if summary["subset"] else ""
+        clips += f" ({summary['clips']} of {summary['published_clips']} are here{subset})"
     lines = [
         f"accuracy by fold, {protocol}{of}: {each}",
         f"{summary['dataset_title']}, {protocol}: {100 * summary['mean_accuracy']:.1f} %{spread} "

@@ -160,7 +160,7 @@ def test_urbansound8k_has_ten_folds(urbansound, tmp_path, capsys, protocol):
     flags = ("--allow-partial", "--protocol", protocol, "--epochs", "2")
     assert main(command(urbansound, output, *flags, dataset="urbansound8k")) == 0
     said = capsys.readouterr().out
-    assert "of 240 clips (a part of 8732)" in said
+    assert "of 240 clips (240 of 8732 are here)" in said
     repeats = {"clean": 1, "paper": 2}[protocol]
     assert (", means of 2 trainings:" in said) == (repeats == 2)
     assert said.splitlines()[0].count(" %") == 10
@@ -360,7 +360,7 @@ def test_clips_that_are_not_in_the_table(dcase, tmp_path, capsys):
         capsys, command(made, tmp_path / "out"), f"no windows of 1 of 200 clips: {victim}. Embed them"
     )
     assert main(command(made, tmp_path / "out", "--allow-partial", "--epochs", "1")) == 0
-    assert "100 clips (a part of 200)" in capsys.readouterr().out
+    assert "100 clips (199 of 200 are here)" in capsys.readouterr().out
     assert summary_of(tmp_path / "out")["clips"] == 199
 
 
