@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from l3core.audio import Recording
+from l3core.classifier import ClassifierError, from_keras
 from l3core.embedding import Embedder
+from l3core.labelling import embedder_of
 from l3core.spec import EmbeddingSpec
 from launch.main import main
 from tests.corpus import write_mixed
@@ -117,6 +120,13 @@ def test_weights_that_are_gone_are_those_of_the_table(trained, tmp_path, capsys)
     error = labelled(capsys, model, "--input", clip, code=2).err
     assert "their weights are neither" in error
     assert error.count("\n") == 1
+
+
+def test_a_model_of_another_size_than_its_embedding_is_refused(model):
+    whole = from_keras(Path(model).read_bytes(), name=model)
+    assert embedder_of(whole, name=model).spec.size == 64
+    with pytest.raises(ClassifierError, match="was trained on embeddings"):
+        embedder_of(replace(whole, mean=whole.mean[:20]), name=model)
 
 
 @pytest.mark.parametrize(
