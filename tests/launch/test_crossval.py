@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import fsspec
 import keras
 import numpy as np
 import pyarrow as pa
@@ -240,6 +241,19 @@ def test_a_table_is_no_place_for_results(dcase, tmp_path, capsys):
     root, table = dcase
     refused(capsys, command((root, table), table), f"--output {table} is a feature table")
     assert (table / "_l3flow/journal").is_dir()
+
+
+def test_results_on_a_store(dcase, capsys):
+    store = fsspec.filesystem("memory")
+    try:
+        assert main(command(dcase, "memory://results/out", "--epochs", "1")) == 0
+        assert main(command(dcase, "memory://results/out", "--epochs", "1")) == 0
+        assert "nothing to train" in capsys.readouterr().out
+        names = {path.rpartition("/")[2] for path in store.ls("/results/out", detail=False)}
+        assert {"report.html", "summary.json", "predictions.parquet", "models"} <= names
+        assert store.exists("/results/out/models/fold2.keras")
+    finally:
+        store.rm("/results", recursive=True)
 
 
 def test_models_of_others_stay(dcase, tmp_path):
