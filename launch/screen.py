@@ -19,13 +19,15 @@ PLAIN_LINE_EVERY_S = 30.0
 
 
 class Shown(Protocol):
-    """What is shown of any run: the share that is done, 0 to 1, and whether its work has begun."""
+    """What is shown of any run."""
 
     @property
-    def share(self) -> float: ...  # noqa: D102
+    def share(self) -> float:
+        """Of all its work that is done, 0 to 1."""
 
     @property
-    def begun(self) -> bool: ...  # noqa: D102
+    def begun(self) -> bool:
+        """Whether its work has begun: loading is no part of the rate."""
 
 
 P = TypeVar("P", bound=Shown)

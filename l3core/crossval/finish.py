@@ -1,5 +1,6 @@
 """The last step of a cross-validation: tables, figures and the report, from its finished folds."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +12,27 @@ from l3core.reports.crossval import crossval_page
 from l3core.storage import as_text
 from l3core.table.state import read_json, write_json
 
+MODEL_NAME = re.compile(r"models/(fold\d+|final)\.keras")
+
 
 def finish(paths: OutputPaths, plan: CrossvalPlan, names: Sequence[str]) -> dict[str, Any]:
     """Put everything in place once some folds are trained; may be repeated. Returns the summary."""
-    before = read_json(paths.summary) if storage.exists(paths.summary) else {"models": []}
+    before = _models_before(paths)
     folds = merge_folds(paths, plan, names)
     tables = {name: read_table(paths, name) for name in TABLES}
     summary = summarise(plan, folds, tables["predictions"])
     page = crossval_page(plan, summary, tables["predictions"], tables["trials"])
     storage.write_bytes(paths.at("report.html"), as_text(page).encode())
     write_json(paths.summary, summary)
-    for model in set(before["models"]).difference(summary["models"]):
+    for model in before.difference(summary["models"]):
         storage.remove(paths.at(model))  # of the results that were here before
     return summary
+
+
+def _models_before(paths: OutputPaths) -> set[str]:
+    """Models of the results that are here already; a summary.json that is none of ours names none."""
+    try:
+        models = read_json(paths.summary)["models"]
+        return {name for name in models if MODEL_NAME.fullmatch(name)}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return set()

@@ -256,6 +256,21 @@ def test_results_on_a_store(dcase, capsys):
         store.rm("/results", recursive=True)
 
 
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", "{}", '{"models": 3}', '{"models": [1, "../mine.keras", "mine.keras"]}']
+)
+def test_a_summary_of_others_is_no_trouble(dcase, tmp_path, text):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "summary.json").write_text(text)
+    for mine in (tmp_path / "mine.keras", output / "mine.keras"):
+        mine.touch()
+    assert main(command(dcase, output, "--quiet", "--epochs", "1")) == 0
+    assert summary_of(output)["models"] == ["models/fold2.keras"]
+    assert (tmp_path / "mine.keras").exists()
+    assert (output / "mine.keras").exists()
+
+
 def test_models_of_others_stay(dcase, tmp_path):
     output = tmp_path / "out"
     (output / "models").mkdir(parents=True)
