@@ -15,6 +15,7 @@ REQUIRES = [
     "numpy>=2.0,<3",
     "pyarrow>=20,<26",  # Parquet
     "fsspec>=2025.3",  # every store
+    "google-crc32c>=1.6,<2",  # checksums as Google's store keeps them
     "soundfile>=0.13,<1",  # decoding
     "soxr>=1.0,<2",  # resampling
     "resampy>=0.4.3,<0.5",  # resampling as openl3 does it

@@ -30,6 +30,10 @@ class RunError(RuntimeError):
     """A run failed and left the table as it was (exit code 1)."""
 
 
+class BusyError(RunError):
+    """Another run is working on the same partition."""
+
+
 class TableError(UsageError):
     """A table is missing, of another layout, or not what the call needs (exit code 2)."""
 

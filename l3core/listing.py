@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,12 +23,13 @@ from l3core.errors import UsageError
 from l3core.storage import (
     StorageOptions,
     StoredObject,
+    absent,
     absolute,
     as_text,
     describe,
     filesystem,
     read_bytes,
-    version_of,
+    stored,
 )
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -41,7 +43,7 @@ class Pattern(NamedTuple):
         folder: URI of the folder to walk.
         fs: its file system.
         path: `folder` as the file system knows it.
-        matches: whether a path below it is meant.
+        matches: whether a path below it, as text, is meant.
         deep: whether folders below it may hold some.
         hidden: whether names with a leading dot may be meant.
     """
@@ -59,9 +61,18 @@ class Pattern(NamedTuple):
         prefix = self.folder.removesuffix(self.path)
         if self.fs.isdir(self.path):
             for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden):
-                if self.matches(info["name"]):
-                    uri = prefix + info["name"]
-                    yield StoredObject(uri, int(info["size"] or 0), version_of(info))
+                if self.matches(as_text(info["name"])):
+                    yield stored(prefix + info["name"], info)
+
+    def names(self, uri: str) -> bool:
+        """Whether it names an object of this URI (as text), be it there or not."""
+        base = as_text(self.folder).rstrip("/") + "/"
+        rest = uri.removeprefix(base)
+        if rest == uri or ("/" in rest and not self.deep):
+            return False
+        if not self.hidden and any(part.startswith(".") for part in rest.split("/")):
+            return False
+        return self.matches(as_text(self.path).rstrip("/") + "/" + rest)
 
 
 class ListFile(NamedTuple):
@@ -83,7 +94,12 @@ class ListFile(NamedTuple):
             try:
                 yield describe(uri, self.storage_options)
             except FileNotFoundError:
-                yield StoredObject(uri, 0, "")  # the worker that opens it will say that it is not there
+                yield absent(uri)
+
+    def names(self, uri: str) -> bool:
+        """Whether it names an object of this URI (as text), be it there or not."""
+        place = bisect_left(self.uris, uri, key=as_text)
+        return place < len(self.uris) and as_text(self.uris[place]) == uri
 
 
 def parse_input(text: str, storage_options: StorageOptions = None) -> "Pattern | ListFile":
@@ -134,12 +150,12 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     if magic is None or fs.exists(path):  # a name may hold a bracket
         if fs.isdir(path):
             return Pattern(text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False)
-        return _below(text, uri, fs, path, path.__eq__, deep=False, hidden=True)
+        return _below(text, uri, fs, path, as_text(path).__eq__, deep=False, hidden=True)
     fixed = path[: magic.start()].rpartition("/")[0]
     if path.startswith("/"):
         fixed = fixed or "/"
     try:
-        translated = re.compile(glob_translate(path))
+        translated = re.compile(glob_translate(as_text(path)))
     except ValueError as error:
         raise UsageError(f"{text}: {error}") from None
     rest = path.removeprefix(fixed).lstrip("/")
@@ -174,7 +190,7 @@ def _is_audio(path: str) -> bool:
 def list_inputs(inputs: Sequence[Pattern | ListFile]) -> Iterator[StoredObject]:
     """All objects that the inputs name, sorted by URI, each once."""
     last = None
-    for found in heapq.merge(*(each.objects() for each in inputs)):
+    for found in heapq.merge(*(each.objects() for each in inputs), key=lambda found: found.uri):
         if found.uri != last:
             yield found
         last = found.uri

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from l3core.checksums import checksum_in, checksum_of
 from l3core.errors import AudioError, UsageError
 
 StorageOptions = dict[str, Any] | None
@@ -28,13 +29,20 @@ class StoredObject(NamedTuple):
 
     Attributes:
         uri: where it is, readable by `open_pinned`.
-        size_bytes: its length.
+        size_bytes: its length; below 0 for one that is named and not there.
         version: the store's name for this very content; changes whenever it is overwritten.
+        checksum: of the content (`l3core.checksums`), where the store gives one.
     """
 
     uri: str
     size_bytes: int
     version: str
+    checksum: str | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether it is not there: named by a list, or a link to nowhere."""
+        return self.size_bytes < 0
 
 
 def filesystem(
@@ -74,12 +82,12 @@ def version_of(info: dict[str, Any]) -> str:
 
     An object store's generation or etag; on a disk the time of the last change, in nanoseconds, since
     a file can be replaced by one of the same size.
+
+    Raises:
+        FileNotFoundError: a link to nowhere, or gone in this moment.
     """
     if "ino" in info:
-        try:
-            return f"{os.stat(info['name']).st_mtime_ns}"
-        except FileNotFoundError:  # a link to nowhere, or gone in this moment: opening it will tell
-            return ""
+        return f"{os.stat(info['name']).st_mtime_ns}"
     for key in ("generation", "VersionId", "etag", "ETag", "mtime", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
@@ -89,6 +97,19 @@ def version_of(info: dict[str, Any]) -> str:
     return ""
 
 
+def stored(uri: str, info: dict[str, Any]) -> StoredObject:
+    """An object from a file system's description of it; one that is not there is `absent`."""
+    try:
+        return StoredObject(uri, int(info["size"] or 0), version_of(info), checksum_in(info))
+    except FileNotFoundError:
+        return absent(uri)
+
+
+def absent(uri: str) -> StoredObject:
+    """An object that is named and not there."""
+    return StoredObject(uri, -1, "")
+
+
 def describe(uri: str, storage_options: StorageOptions = None) -> StoredObject:
     """The object as it is now.
 
@@ -96,8 +117,28 @@ def describe(uri: str, storage_options: StorageOptions = None) -> StoredObject:
         FileNotFoundError: there is none.
     """
     fs, path = filesystem(uri, storage_options)
-    info = fs.info(path)
-    return StoredObject(uri, int(info["size"] or 0), version_of(info))
+    return stored(uri, fs.info(path))
+
+
+def content_checksum(
+    listed: StoredObject, kind: str, storage_options: StorageOptions = None
+) -> str | None:
+    """The checksum of an object's content, read as it was listed; None if it cannot be."""
+    try:
+        with open_pinned(listed, storage_options) as file:
+            return checksum_of(file, kind)
+    except AudioError:  # the worker that embeds it will say what it is
+        return None
+
+
+def readable(listed: StoredObject, storage_options: StorageOptions = None) -> bool:
+    """Whether an object can be opened as it was listed."""
+    try:
+        with open_pinned(listed, storage_options) as file:
+            file.read(1)
+    except AudioError:
+        return False
+    return True
 
 
 @contextmanager
@@ -186,10 +227,21 @@ def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) 
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        return _put_in_place(temporary, path)
+        created = _put_in_place(temporary, path)
+        _sync_folder(path)
+        return created
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _sync_folder(path: str) -> None:
+    """Make names in a file's folder durable: what is built on a commit must not outlive it."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _put_in_place(temporary: str, path: str) -> bool:
@@ -263,6 +315,17 @@ def files_below(uri: str, *, storage_options: StorageOptions = None) -> list[str
     return sorted(name for name in below if not any(part.startswith(".") for part in name.split("/")))
 
 
+def modified_s(uri: str, storage_options: StorageOptions = None) -> float:
+    """When an object was last written, in seconds of its store's clock.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    fs, path = filesystem(uri, storage_options)
+    fs.invalidate_cache(path)
+    return fs.modified(path).timestamp()
+
+
 def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
     """SHA-256 of an object's content."""
     fs, path = filesystem(uri, storage_options)
@@ -271,6 +334,11 @@ def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def is_local(uri: str) -> bool:
+    """Whether an object lies on a disk of this machine."""
+    return "://" not in uri or isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
 def is_folder_or_absent(uri: str, storage_options: StorageOptions = None) -> bool:

@@ -1,9 +1,18 @@
 """`l3flow embed`: its options, checked before anything runs."""
 
+import sys
 from collections.abc import Sequence
 
+from l3core.errors import BusyError, UsageError
 from launch.beam_options import add_runner_flags, parse_with_beam
-from launch.options import Parser, add_output_flags, add_spec_flags, positive, spec_of
+from launch.options import (
+    Parser,
+    add_output_flags,
+    add_spec_flags,
+    byte_count,
+    positive,
+    spec_of,
+)
 from launch.quiet import quiet_libraries
 
 DESCRIPTION = """\
@@ -13,6 +22,7 @@ A second run into the same table embeds only files that are new or changed.
 
 examples:
   l3flow embed --input 'corpus/**/*.wav' --output table --model edgel3-sea-64
+  l3flow embed --input corpus --output table --prune --if-running skip    # every night
   l3flow embed --input a.flac 'more/*.ogg' --output table --hop 0.5 --embedding-size 512
   l3flow embed --input corpus --output table --weights my_weights.h5 --content env
   l3flow embed --input @list.txt --output table --limit 100 --dry-run
@@ -42,7 +52,18 @@ def build_parser(prog: str) -> Parser:
         help="processes that embed, each with its model and its share of the shards; what fails in one "
         "is told when the others are done (default 1: this process, whose model uses all cores)",
     )
+    add("--if-running", choices=("fail", "skip"), default="fail", help="when another run is at work")
     add("--full", action="store_true", help="embed unchanged files again, too")
+    add("--retry-unreadable", action="store_true", help="try unchanged files again that were unreadable")
+    add("--verify-content", action="store_true", help="compare contents, not modification times")
+    add("--prune", action="store_true", help="drop the windows of files that are no longer there")
+    add("--allow-shrink", action="store_true", help="let --prune drop more than a tenth of the table")
+    add(
+        "--max-rewrite",
+        type=byte_count,
+        metavar="SIZE",
+        help="windows files that may be rewritten, as 20GB (default: half of the spec's, and 10GB)",
+    )
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--dry-run", action="store_true", help="say what a run would do and how long it would take")
@@ -55,6 +76,8 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
+    if args.prune and args.limit:
+        raise UsageError("--prune needs all of the input, and --limit takes a part of it")
     spec = spec_of(args)
     with quiet_libraries(args.log_file):
         from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
@@ -62,5 +85,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         if args.dry_run:
             preview_table(args, spec)
             return 0
-        record = embed_table(args, spec, beam_options)
+        try:
+            record = embed_table(args, spec, beam_options)
+        except BusyError as error:
+            if args.if_running == "fail":
+                raise
+            print(f"l3flow: skipped: {error}", file=sys.stderr)
+            return 0
     return 3 if args.strict and not all_embedded(record) else 0

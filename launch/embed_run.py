@@ -18,12 +18,14 @@ from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
-from l3core.table.commit import commit_run
-from l3core.table.layout import WITH_WINDOWS, TablePaths
-from l3core.table.lock import acquire, release
-from l3core.table.plan import FAILED_BEFORE, Plan, make_plan
+from l3core.table.commit import commit_run, record_unchanged
+from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
+from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
+from l3core.table.lock import holding
+from l3core.table.plan import Limits, Plan, make_plan
 from l3core.table.preview import preview_run
 from l3core.table.progress import RunProgress
+from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
@@ -41,43 +43,70 @@ def embed_table(
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
 ) -> dict[str, Any]:
-    """Plan, embed, commit and say what became of the input; returns the run record."""
+    """Plan, embed, commit and say what became of the input; returns the run record.
+
+    Raises:
+        BusyError: another run is working on the same table and spec.
+        RunError: the run failed; the message says how the table is.
+    """
     paths, inputs, weights = _open(args, spec)
     if not args.allow_empty and next(_listing(args, inputs, paths), None) is None:
         raise UsageError(
             f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
         )
-    fingerprint = spec.fingerprint(weights.digest)
     run_id = _run_id()
+    lock = holding(paths, spec.fingerprint(weights.digest), run_id)
     try:
-        acquire(paths, fingerprint, run_id)
-    except OSError as error:
-        raise UsageError(f"--output {args.output}: cannot write a table there: {error}") from None
-    try:
-        state = repair(paths)
-        root = _root(args, state, inputs)
-        plan = make_plan(
-            paths,
-            state,
-            _listing(args, inputs, paths),
-            spec=spec,
-            weights_digest=weights.digest,
-            root=root,
-            run_id=run_id,
-            started_at=datetime.now(timezone.utc).isoformat(),
-            full=args.full,
-        )
-        with interruptible():
+        with lock, interruptible():
+            plan = _plan(args, paths, inputs, spec, weights, run_id)
             record = _execute(args, paths, plan, spec, weights, beam_options)
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(paths, run_id)) from None
-    finally:
-        release(paths, fingerprint, run_id)
+    except OSError as error:  # a disk or store that fails
+        raise RunError(f"the run failed, {_after_failure(paths, run_id)}: {error}") from error
     if args.json:
         print_json(paths, record)
     elif not args.quiet:
         print_summary(paths, spec, plan, record)
     return record
+
+
+def _plan(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    inputs: Sequence[Pattern | ListFile],
+    spec: EmbeddingSpec,
+    weights: Weights,
+    run_id: str,
+) -> Plan:
+    state = repair(paths)
+    return make_plan(
+        paths,
+        state,
+        _listing(args, inputs, paths),
+        spec=spec,
+        weights_digest=weights.digest,
+        root=_root(args, state, inputs),
+        run_id=run_id,
+        started_at=datetime.now(timezone.utc).isoformat(),
+        rules=_rules(args, inputs),
+        limits=_limits(args),
+    )
+
+
+def _rules(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile]) -> Rules:
+    complete = args.limit is None
+    return Rules(
+        named=(lambda uri: any(each.names(uri) for each in inputs)) if complete else None,
+        full=args.full,
+        retry_unreadable=args.retry_unreadable,
+        verify_content=args.verify_content,
+        prune=args.prune,
+    )
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    return Limits(allow_shrink=args.allow_shrink, max_rewrite=args.max_rewrite)
 
 
 def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
@@ -91,7 +120,8 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
         spec=spec,
         fingerprint=spec.fingerprint(weights.digest),
         root=_root(args, state, inputs),
-        full=args.full,
+        rules=_rules(args, inputs),
+        limits=_limits(args),
     )
     speed = None
     if preview.windows:
@@ -126,15 +156,19 @@ def _listing(
 
 def all_embedded(record: dict[str, Any]) -> bool:
     """Whether every object that a run matched has its windows in the table."""
-    return FAILED_BEFORE not in record["matched"] and all(
-        status in WITH_WINDOWS for status in record["clips"]
+    return not {FAILED_BEFORE, ABSENT} & record["matched"].keys() and all(
+        status in WITH_WINDOWS | {GONE} for status in record["clips"]
     )
 
 
 def _after_failure(paths: TablePaths, run_id: str) -> str:
     """How the table is; a commit that was journalled has happened, whatever failed after it."""
-    pending = load_state(paths).pending
-    if pending is not None and pending["record"]["run_id"] == run_id:
+    try:
+        pending = load_state(paths).pending
+        published = storage.exists(paths.record(run_id))
+    except OSError:
+        return "and the table cannot be read: l3flow repair will tell how it is"
+    if published or (pending is not None and pending["record"]["run_id"] == run_id):
         return "after its commit: the next command finishes publishing it"
     return "the table is as it was"
 
@@ -145,7 +179,7 @@ def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     if pending is not None and pending["record"]["run_id"] == run_id:
         repair(paths)
         return f"interrupted while publishing: that was finished, the table is at run {run_id}"
-    if storage.exists(storage.join(paths.runs, f"{run_id}.json")):
+    if storage.exists(paths.record(run_id)):
         return f"interrupted after the commit: the table is at run {run_id}"
     return "interrupted; the table is as it was, the next run takes over the shards that are finished"
 
@@ -179,7 +213,11 @@ def _execute(
         "versions": _versions(),
         "weights": weights.origin,
     }
-    if not plan.to_embed:  # nothing to compute: no model, no pipeline
+    if plan.empty:
+        return record_unchanged(paths, load_state(paths), plan, info)
+    if not (plan.to_embed or plan.to_rewrite):  # nothing to compute: no model, no pipeline
+        for name in plan_rewrites(paths, plan.run_id):
+            rewrite_files(paths, plan.run_id, name)
         return commit_run(paths, plan.run_id, info=info)
     weights_uri = paths.weights(weights.digest)
     if not storage.exists(weights_uri):
@@ -206,7 +244,7 @@ def _execute(
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             how = _after_failure(paths, plan.run_id)
             raise RunError(f"the run failed, {how}: {last_line(error)}") from error
-    return read_json(storage.join(paths.runs, f"{plan.run_id}.json"))
+    return read_json(paths.record(plan.run_id))
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -93,6 +94,14 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"needs at least 1, got {text!r}")
     return value
+
+
+def byte_count(text: str) -> int:
+    """Bytes, with a unit of a thousand or none (as `20GB`), for argparse."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kKMGT]?)B?", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"needs bytes as 500MB or 20GB, got {text!r}")
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2].replace("K", "k") or " "))
 
 
 def key_value(text: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from l3core.spec import EmbeddingSpec
-from l3core.table.layout import TablePaths
+from l3core.table.layout import GONE, TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.plan import Plan
 from l3core.table.preview import Preview
@@ -25,8 +25,14 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
     """What was matched, what became of it, and where it is."""
     matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"
     print(f"{plan.matched} files matched ({matched}), clip ids are paths below {printable(plan.root)}")
-    if plan.shards:
-        counts = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
+    if plan.gone:
+        pruned = f", the windows of {plan.pruned} were dropped" if plan.pruned else ""
+        print(f"{plan.gone} files of the table are no longer there{pruned}")
+    if plan.empty:
+        print("nothing to do: every file is in the table as it is")
+    elif plan.shards:
+        embedded = {status: n for status, n in record["clips"].items() if status != GONE}
+        counts = sorted(embedded.items(), key=lambda item: (item[0] != "ok", item[0]))
         statuses = ", ".join(f"{count} {status}" for status, count in counts)
         speed = record["audio_s"] / record["wall_s"] if record["wall_s"] else 0.0
         print(
@@ -36,21 +42,23 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
         )
         if adopted := sum(shard.pieces for shard in plan.shards if shard.adopted):
             print(f"{adopted} of them were taken over from a run that did not finish")
-        _say_trouble(paths, plan, record)
-    else:
-        print("nothing to do: every file is in the table as it is")
+    if record["bytes_rewritten"]:
+        print(
+            f"rewritten: {size(record['bytes_rewritten'])} of files with replaced clips, or small ones"
+        )
+    _say_trouble(paths, plan, record)
     print(f"table: {printable(paths.root)}  spec={plan.fingerprint}")
 
 
 def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     """The first few files that are not all right."""
-    bad = sum(count for status, count in record["clips"].items() if status != "ok")
+    bad = sum(count for status, count in record["clips"].items() if status not in ("ok", GONE))
     if not bad:
         return
     shown = 0
     adopted = any(shard.adopted for shard in plan.shards)
     for row in read_ledger(paths, load_state(paths).ledger(plan.fingerprint)):
-        if row.error and (row.run_id == plan.run_id or adopted):
+        if row.error and row.status != GONE and (row.run_id == plan.run_id or adopted):
             print(f"  {row.status}: {printable(row.clip_id)}: {row.error}")
             shown += 1
             if shown == TROUBLE_SHOWN:
@@ -72,8 +80,16 @@ def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, spee
     """What a run would do."""
     matched = ", ".join(f"{count} {kind}" for kind, count in preview.counts.items()) or "none"
     print(f"{sum(preview.counts.values())} files matched ({matched})")
+    if preview.gone:
+        pruned = f", the windows of {preview.pruned} would be dropped" if preview.pruned else ""
+        print(f"{preview.gone} files of the table are no longer there{pruned}")
+    if preview.rewrite_bytes:
+        print(f"to rewrite, without replaced or pruned clips: {size(preview.rewrite_bytes)} of files")
+    if preview.refused:
+        print(f"the run would be refused: {preview.refused}")
     if not preview.files:
-        print("nothing to do: every file is in the table as it is")
+        what = "embed" if preview.gone else "do"
+        print(f"nothing to {what}: every file is in the table as it is")
         return
     about = f" +- {preview.windows_error}" if preview.windows_error else ""
     exactly = "about" if preview.windows_error else "exactly"

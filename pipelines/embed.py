@@ -18,6 +18,7 @@ from l3core.machine import usable_cores
 from l3core.table.commit import commit_run
 from l3core.table.layout import TablePaths
 from l3core.table.lock import renew
+from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
 from pipelines.workers import embedder_for
@@ -60,8 +61,8 @@ class EmbedShards(beam.PTransform):
 
 
 @dataclass
-class CommitRun(beam.PTransform):
-    """Names of finished shards -> the id of the committed run, one element.
+class RewriteFiles(beam.PTransform):
+    """Names of finished shards -> names of finished rewrites of windows files.
 
     Attributes:
         job: the planned run.
@@ -70,15 +71,47 @@ class CommitRun(beam.PTransform):
     job: EmbedJob
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
-        """Waits for all shards: the commit is the last step, so no launcher has to wait for it."""
+        """Waits for all shards: only then it is known which clips were replaced."""
         return (
             pcoll
-            | "Count" >> beam.combiners.Count.Globally()
+            | "AllShards" >> beam.combiners.Count.Globally()
+            | "PlanRewrites" >> beam.FlatMap(_plan_rewrites, job=self.job)
+            | "Spread" >> beam.Reshuffle()
+            | "Rewrite" >> beam.Map(_rewrite, job=self.job)
+        )
+
+
+@dataclass
+class CommitRun(beam.PTransform):
+    """Names of finished rewrites -> the id of the committed run, one element.
+
+    Attributes:
+        job: the planned run.
+    """
+
+    job: EmbedJob
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        """Waits for all: the commit is the last step, so no launcher has to wait for it."""
+        return (
+            pcoll
+            | "AllRewrites" >> beam.combiners.Count.Globally()
             | "Commit" >> beam.Map(_commit, job=self.job)
         )
 
 
-def _commit(shards: int, *, job: EmbedJob) -> str:
+def _plan_rewrites(shards: int, *, job: EmbedJob) -> list[str]:
+    return plan_rewrites(TablePaths(job.table), job.run_id)
+
+
+def _rewrite(name: str, *, job: EmbedJob) -> str:
+    paths = TablePaths(job.table)
+    rewrite_files(paths, job.run_id, name)
+    renew(paths, job.fingerprint, job.run_id)
+    return name
+
+
+def _commit(rewrites: int, *, job: EmbedJob) -> str:
     commit_run(TablePaths(job.table), job.run_id, info=job.info)
     return job.run_id
 
@@ -95,6 +128,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: EmbedJob, shards: Iterable[str]
         pipeline
         | "Shards" >> beam.Create(list(shards))
         | "Embed" >> EmbedShards(job)
+        | "RewriteFiles" >> RewriteFiles(job)
         | "CommitRun" >> CommitRun(job)
     )
 

@@ -17,11 +17,13 @@ from l3core.embedding import Embedder
 from l3core.errors import AudioError
 from l3core.listing import common_root, list_inputs, parse_pattern
 from l3core.spec import EmbeddingSpec
-from l3core.table.commit import commit_run
+from l3core.table.commit import commit_run, record_unchanged
+from l3core.table.delta import Rules
 from l3core.table.layout import TablePaths
 from l3core.table.plan import make_plan
+from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import embed_shard
-from l3core.table.state import repair
+from l3core.table.state import load_state, repair
 
 SPEC = EmbeddingSpec(model="fake", engine="fake", weights="random:0")
 FLAGS = ("--model", "fake", "--engine", "fake", "--weights", "random:0")
@@ -142,12 +144,14 @@ def replace_file(path, seconds, *, seed):
 class PlainRun:
     """A run without Beam and without the command, step by step."""
 
-    def __init__(self, corpus, table, run_id, *, spec=SPEC, full=False):
+    def __init__(self, corpus, table, run_id, *, spec=SPEC, limits=None, **rules):
         self.run_id = run_id
         self.paths = TablePaths(str(table))
         self.patterns = [parse_pattern(str(corpus))]
         self.spec = spec
-        self.full = full
+        self.limits = limits
+        self.plan = None
+        self.rules = {"named": self._names} | rules
         self.embedder = Embedder(spec)
 
     def make_plan(self):
@@ -161,9 +165,13 @@ class PlainRun:
             root=state.root or common_root(self.patterns),
             run_id=self.run_id,
             started_at="2026-01-01T00:00:00+00:00",
-            full=self.full,
+            rules=Rules(**self.rules),
+            limits=self.limits,
         )
         return self
+
+    def _names(self, uri):
+        return any(pattern.names(uri) for pattern in self.patterns)
 
     def embed(self, shards=None):
         """Embed those shards, or all that are to do."""
@@ -171,8 +179,20 @@ class PlainRun:
             embed_shard(self.paths, self.run_id, shard.name, self.embedder)
         return self
 
+    def rewrite(self):
+        """Rewrite what has to be."""
+        for name in plan_rewrites(self.paths, self.run_id):
+            rewrite_files(self.paths, self.run_id, name)
+        return self
+
     def commit(self):
-        self.record = commit_run(self.paths, self.run_id, info={"command": "test"})
+        """Rewrite and commit; a run that has nothing to do leaves its record."""
+        info = {"command": "test"}
+        if self.plan is not None and self.plan.empty:
+            self.record = record_unchanged(self.paths, load_state(self.paths), self.plan, info)
+        else:
+            self.rewrite()
+            self.record = commit_run(self.paths, self.run_id, info=info)
         return self
 
     def all(self):

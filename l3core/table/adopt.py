@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.table.layout import TRANSIENT, TablePaths
+from l3core.table.lock import owners
 
 Key = tuple[str, int, str, int, int | None]
 
@@ -26,27 +27,26 @@ class Adopted(NamedTuple):
     keys: frozenset[Key]
 
 
-def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key]) -> Adopted:
+def adopt(paths: TablePaths, run_id: str, dead: Iterable[str], wanted: Iterable[Key]) -> Adopted:
     """Move the usable finished shards of dead runs into this run's staging folder.
 
-    The caller holds the partition's lock, so whoever else has a staging folder for it is dead.
+    They are fenced (`l3core.table.state.fence`): should one be alive after all, it cannot commit.
 
     Args:
         paths: of the table.
         run_id: of this run.
-        fingerprint: shards of another spec are left alone.
+        dead: the runs that left them.
         wanted: keys of all pieces that have to be done.
     """
     shards: dict[tuple[str, str], list[Key]] = {}
-    first_clips: dict[tuple[str, str], str] = {}
-    for dead in dead_runs(paths, run_id, fingerprint):
-        folder = storage.join(paths.staging(dead), "done")
+    facts: dict[tuple[str, str], tuple[str, str]] = {}
+    for run in dead:
+        folder = storage.join(paths.staging(run), "done")
         for name in storage.names_below(folder, suffix=".json"):
-            finished = name.removesuffix(".json")
             manifest = json.loads(storage.read_bytes(storage.join(folder, name)))
-            if _usable(manifest, storage.join(folder, f"{finished}.parquet")):
-                shards[dead, finished] = [tuple(key) for key in manifest["pieces"]]
-                first_clips[dead, finished] = manifest["clips"][0]["clip_id"]
+            if _usable(manifest, storage.join(folder, manifest["staged"])):
+                shards[run, name] = [tuple(key) for key in manifest["pieces"]]
+                facts[run, name] = manifest["staged"], manifest["clips"][0]["clip_id"]
     owners: dict[Key, tuple[str, str]] = {}
     for shard, keys in shards.items():
         for key in keys:
@@ -55,13 +55,15 @@ def adopt(paths: TablePaths, run_id: str, fingerprint: str, wanted: Iterable[Key
     complete = [shard for shard, keys in shards.items() if found[shard] == len(keys)]
     adopted = []
     for number, shard in enumerate(complete):
+        source = storage.join(paths.staging(shard[0]), "done")
+        target = storage.join(paths.staging(run_id), "done")
+        staged, first_clip = facts[shard]
         name = f"adopted-{number:06d}"
-        for suffix in (".parquet", ".json"):  # the manifest last: it says that the shard is there
-            source = storage.join(paths.staging(shard[0]), "done", shard[1] + suffix)
-            target = storage.join(paths.staging(run_id), "done", name + suffix)
-            if suffix == ".json" or storage.exists(source):
-                storage.move(source, target)
-        adopted.append(AdoptedShard(name, first_clips[shard], len(shards[shard])))
+        if storage.exists(storage.join(source, staged)):  # the shard may have no windows
+            storage.move(storage.join(source, staged), storage.join(target, staged))
+        # the manifest last: it says that the shard is there
+        storage.move(storage.join(source, shard[1]), storage.join(target, f"{name}.json"))
+        adopted.append(AdoptedShard(name, first_clip, len(shards[shard])))
     return Adopted(adopted, frozenset(key for shard in complete for key in shards[shard]))
 
 
@@ -79,14 +81,32 @@ def claim_staging(paths: TablePaths, run_id: str, fingerprint: str) -> None:
 
 
 def dead_runs(paths: TablePaths, run_id: str, fingerprint: str) -> list[str]:
-    """Other runs of this spec that left a staging folder."""
+    """Other runs that left a staging folder, for the run that holds the partition's lock.
+
+    Those of this spec; and folders that nobody can adopt, since it is no longer known whose they were.
+    """
     found = []
     for name in storage.names_below(paths.all_staging, suffix=""):
-        if name == run_id or not storage.exists(_owner(paths, name)):
+        if name == run_id:
             continue
-        if json.loads(storage.read_bytes(_owner(paths, name)))["fingerprint"] == fingerprint:
+        owner = owner_of(paths, name)
+        if owner == fingerprint or (owner is None and name not in owners(paths).values()):
             found.append(name)
     return found
+
+
+def owner_of(paths: TablePaths, run_id: str) -> str | None:
+    """The fingerprint that a staging folder is for; None if it does not say so."""
+    try:
+        return json.loads(storage.read_bytes(_owner(paths, run_id)))["fingerprint"]
+    except FileNotFoundError:
+        return None
+
+
+def remove_staging(paths: TablePaths, run_ids: Iterable[str]) -> None:
+    """Remove staging folders."""
+    for run_id in run_ids:
+        storage.remove(paths.staging(run_id), recursive=True)
 
 
 def _owner(paths: TablePaths, run_id: str) -> str:

@@ -5,7 +5,7 @@ OUT/specs/<fp>.json                   the whole spec and the digest of its weigh
 OUT/windows/spec=<fp>/*.parquet       one row per window, sorted by clip_id, window within a file
 OUT/clips/spec=<fp>/*.parquet         the ledger: one row per input object
 OUT/runs/<run_id>.json                what each run added and removed
-OUT/_l3flow/                          ours: journal, lock, staging, weights; nobody else reads it
+OUT/_l3flow/                          ours: journal, index, lock, staging, weights; nobody else reads it
 """
 
 from collections.abc import Iterable
@@ -35,6 +35,8 @@ STATUSES = (
 TRANSIENT = frozenset({"changed", "vanished", "storage-error"})
 # The windows that were embedded are in the table.
 WITH_WINDOWS = frozenset({"ok", "truncated"})
+# The object is no longer there; its windows are, until they are pruned.
+GONE = "gone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +151,24 @@ class TablePaths:
         """Folder of the run records."""
         return self.at("runs")
 
+    def record(self, run_id: str) -> str:
+        """The record of one run."""
+        return self.at(f"runs/{run_id}.json")
+
     @property
     def journal(self) -> str:
         """Folder of the commits."""
         return self.at("_l3flow/journal")
+
+    @property
+    def index(self) -> str:
+        """Folder of what the commits up to some number come to."""
+        return self.at("_l3flow/index")
+
+    @property
+    def locks(self) -> str:
+        """Folder of the locks."""
+        return self.at("_l3flow/lock")
 
     @property
     def all_staging(self) -> str:

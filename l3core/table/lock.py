@@ -1,76 +1,141 @@
 """One run at a time on a partition: a courtesy that keeps two runs from doing the same work.
 
 What keeps a table right is the journal (`l3core.table.state`): of two runs that commit, the later one
-loses. The lock only tells it so before it has computed anything.
+loses. The lock only tells it so before it has computed anything. Its age is that of the object in the
+store, told by the store's own clock.
 """
 
 import json
 import os
 import socket
-import time
-from datetime import datetime, timezone
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from l3core import storage
-from l3core.errors import RunError
+from l3core.errors import BusyError
 from l3core.table.layout import TablePaths
 
-# A run renews its lock with every shard that it finishes, and a shard is about ten minutes of work.
-LEASE_S = 3600.0
+# A run renews its lock every half minute; one that has not for so long is dead.
+LEASE_S = 600.0
+RENEW_EVERY_S = 30.0
+
+_held: set[str] = set()  # by runs of this process
+
+
+@contextmanager
+def holding(paths: TablePaths, fingerprint: str, run_id: str) -> Iterator[None]:
+    """Have the lock while the block runs, taking it over from a run that is dead.
+
+    Raises:
+        BusyError: another run has it and may be alive.
+    """
+    acquire(paths, fingerprint, run_id)
+    done = threading.Event()
+    beat = threading.Thread(target=_keep, args=(paths, fingerprint, run_id, done), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beat.join()
+        release(paths, fingerprint, run_id)
 
 
 def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Take the lock, or over from a run that is dead.
 
     Raises:
-        RunError: another run has it and may be alive.
+        BusyError: another run has it and may be alive.
     """
     uri = paths.lock(fingerprint)
     content = _content(run_id)
+    _held.add(run_id)
     if storage.create(uri, content):
         return
-    try:
-        owner = json.loads(storage.read_bytes(uri))
-    except FileNotFoundError:  # it ended in this moment
-        owner = None
-    if owner is not None and _may_be_alive(owner):
-        until = datetime.fromtimestamp(owner["renewed"] + LEASE_S, timezone.utc)
-        raise RunError(
-            f"run {owner['run_id']} (process {owner['pid']} on {owner['host']}) is working on this "
-            f"table and spec; wait for it, or until {until:%H:%M} UTC if that machine is gone"
-        )
+    owner = _read(uri)
+    if owner is not None and owner["run_id"] != run_id:
+        age_s = _age_s(paths, fingerprint, run_id)
+        if _may_be_alive(owner, age_s):
+            _held.discard(run_id)
+            until = datetime.now(timezone.utc) + timedelta(seconds=LEASE_S - age_s)
+            raise BusyError(
+                f"run {owner['run_id']} (process {owner['pid']} on {owner['host']}) is working on this "
+                f"table and spec; wait for it, or until {until:%H:%M} UTC if that machine is gone"
+            )
     storage.write_bytes(uri, content)
 
 
 def renew(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Say that the run is alive; does nothing if the lock is another's by now."""
-    if owner := _own(paths, fingerprint, run_id):
-        content = json.dumps(owner | {"renewed": time.time()}).encode()
-        storage.write_bytes(paths.lock(fingerprint), content)
+    owner = _read(paths.lock(fingerprint))
+    if owner is not None and owner["run_id"] == run_id:
+        storage.write_bytes(paths.lock(fingerprint), json.dumps(owner).encode())
 
 
 def release(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Give the lock back; does nothing if it is another's by now."""
-    if _own(paths, fingerprint, run_id):
+    _held.discard(run_id)
+    owner = _read(paths.lock(fingerprint))
+    if owner is not None and owner["run_id"] == run_id:
         storage.remove(paths.lock(fingerprint))
 
 
-def _own(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any] | None:
-    """The lock's content if this run has it."""
+def lost_to(paths: TablePaths, fingerprint: str, run_id: str) -> str | None:
+    """The run that has taken the lock over from this one; None if none has."""
+    owner = _read(paths.lock(fingerprint))
+    return None if owner is None or owner["run_id"] == run_id else owner["run_id"]
+
+
+def owners(paths: TablePaths) -> dict[str, str]:
+    """Fingerprint -> the run that has its lock, dead or alive."""
+    found = {}
+    for name in storage.names_below(paths.locks, suffix=".json"):
+        owner = _read(storage.join(paths.locks, name))
+        if owner is not None:
+            found[name.removesuffix(".json")] = owner["run_id"]
+    return found
+
+
+def _keep(paths: TablePaths, fingerprint: str, run_id: str, done: threading.Event) -> None:
+    while not done.wait(RENEW_EVERY_S):
+        try:
+            renew(paths, fingerprint, run_id)
+        except OSError:  # a store that fails now and then; the lease is many beats long
+            continue
+
+
+def _read(uri: str) -> dict[str, Any] | None:
+    """A lock's content; None if there is none."""
     try:
-        owner = json.loads(storage.read_bytes(paths.lock(fingerprint)))
+        return json.loads(storage.read_bytes(uri))
     except FileNotFoundError:
         return None
-    return owner if owner["run_id"] == run_id else None
 
 
 def _content(run_id: str) -> bytes:
-    owner = {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid(), "renewed": time.time()}
+    owner = {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid()}
     return json.dumps(owner).encode()
 
 
-def _may_be_alive(owner: dict) -> bool:
-    if time.time() > owner["renewed"] + LEASE_S:
+def _age_s(paths: TablePaths, fingerprint: str, run_id: str) -> float:
+    """Seconds since the lock was renewed, by the clock of the store."""
+    probe = storage.join(paths.locks, f"{fingerprint}.{run_id}.probe")
+    storage.write_bytes(probe, b"")
+    try:
+        return storage.modified_s(probe) - storage.modified_s(paths.lock(fingerprint))
+    except FileNotFoundError:  # given back in this moment
+        return LEASE_S + 1
+    finally:
+        storage.remove(probe)
+
+
+def _may_be_alive(owner: dict[str, Any], age_s: float) -> bool:
+    if owner["run_id"] in _held:
+        return True
+    if age_s > LEASE_S:
         return False
     if owner["host"] != socket.gethostname():
         return True

@@ -20,6 +20,7 @@ def join_pieces(pieces: list[LedgerRow]) -> LedgerRow:
         worst,
         windows_expected=sum(piece.windows_expected for piece in pieces),
         windows_written=sum(piece.windows_written for piece in pieces),
+        checksum=next((piece.checksum for piece in pieces if piece.checksum), None),
         files=tuple(dict.fromkeys(file for piece in pieces for file in piece.files)),
     )
 

@@ -11,6 +11,7 @@ from l3core.resampling import Resampling
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
 from l3core.table.adopt import Key
+from l3core.table.delta import Work
 
 SHARD_BYTES = 256 * 2**20
 SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
@@ -24,7 +25,7 @@ class Piece(NamedTuple):
     """Some windows of one recording; what a shard is made of.
 
     Attributes:
-        clip_id, uri, size_bytes, version: the object as it was listed.
+        clip_id, uri, size_bytes, version, checksum: the object as it was listed.
         first_window: of the recording.
         last_window: behind the last one; None for all that there are.
         estimate: about how many windows that is.
@@ -34,6 +35,7 @@ class Piece(NamedTuple):
     uri: str
     size_bytes: int
     version: str
+    checksum: str | None
     first_window: int
     last_window: int | None
     estimate: int
@@ -46,7 +48,7 @@ class Piece(NamedTuple):
     @property
     def listed(self) -> StoredObject:
         """The object to read."""
-        return StoredObject(self.uri, self.size_bytes, self.version)
+        return StoredObject(self.uri, self.size_bytes, self.version, self.checksum)
 
 
 def shard_windows(spec: EmbeddingSpec) -> int:
@@ -57,7 +59,7 @@ def shard_windows(spec: EmbeddingSpec) -> int:
 
 
 def cut_pieces(
-    todo: Iterable[tuple[str, StoredObject]], spec: EmbeddingSpec, storage_options: StorageOptions
+    todo: Iterable[Work], spec: EmbeddingSpec, storage_options: StorageOptions
 ) -> Iterator[Piece]:
     """Recordings as pieces; a long one is cut every `shard_windows`, wherever shards will end."""
     step = shard_windows(spec)

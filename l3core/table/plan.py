@@ -7,24 +7,24 @@ the run's staging folder. Neither the launcher nor a runner ever holds the corpu
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 from l3core import storage
-from l3core.listing import clip_id_of
+from l3core.errors import UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
-from l3core.table.adopt import Adopted, adopt, claim_staging
-from l3core.table.layout import TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
-from l3core.table.ledger import read_ledger
+from l3core.table.adopt import Adopted, adopt, claim_staging, dead_runs, remove_staging
+from l3core.table.delta import Note, Rules, Tally, Work, find_work
+from l3core.table.layout import TablePaths
+from l3core.table.ledger import read_known
 from l3core.table.pieces import Piece, cut_pieces, shard_windows
-from l3core.table.state import TableState, write_json
+from l3core.table.state import TableState, fence, read_json, write_json
 
-# What is known of an object that needs no work.
-UNCHANGED = "unchanged"
-FAILED_BEFORE = "failed before"
+MOST_PRUNED = 0.1  # of a partition's clips or windows
+MOST_REWRITTEN = 0.5  # of a partition's bytes
+MOST_REWRITTEN_BYTES = 10 * 10**9
 SHARD_CLIPS = 5000
 SHARDS_WANTED = 16  # of a small run, so that a killed one can be adopted in parts
 
@@ -50,7 +50,13 @@ class Plan:
         fingerprint, spec, weights_digest: what is embedded.
         root: clip ids are paths below it.
         shards: sorted by first clip; the adopted ones are done already.
-        counts: matched objects by what is known of them: new, changed, retried, unchanged.
+        counts: matched objects by what is known of them: new, changed, retried, unchanged, ...
+        gone: clips of the ledger that the patterns name and that are not there.
+        pruned: of those, whose windows are dropped.
+        to_rewrite: bytes of windows files that hold some replaced or pruned clips.
+        dead: runs whose staging folders this run takes over, and removes.
+        noted: ledger rows change without embedding.
+        empty: none does, and nothing is to embed: the table stays as it is.
         started_at: ISO time.
     """
 
@@ -60,8 +66,14 @@ class Plan:
     spec: dict[str, Any]
     weights_digest: str
     root: str
-    shards: tuple[ShardPlan, ...]
+    shards: tuple[ShardPlan, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    gone: int = 0
+    pruned: int = 0
+    to_rewrite: int = 0
+    dead: tuple[str, ...] = ()
+    noted: bool = False
+    empty: bool = False
     started_at: str = ""
 
     @property
@@ -82,7 +94,54 @@ class Plan:
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Plan":
         """The plan that `to_json` was made of."""
-        return Plan(**value | {"shards": tuple(ShardPlan(**shard) for shard in value["shards"])})
+        shards = tuple(ShardPlan(**shard) for shard in value["shards"])
+        return Plan(**value | {"shards": shards, "dead": tuple(value["dead"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a run may not do unasked.
+
+    Attributes:
+        allow_shrink: prune more than `MOST_PRUNED` of a partition.
+        max_rewrite: bytes of windows files that may be rewritten; None: half of the partition, and
+            10 GB in any case.
+    """
+
+    allow_shrink: bool = False
+    max_rewrite: int | None = None
+
+    def check(self, state: TableState, fingerprint: str, tally: Tally) -> int:
+        """Bytes of windows files that will be rewritten.
+
+        Raises:
+            UsageError: that is too much, or too much is pruned.
+        """
+        clips, windows = tally.pruned_clips, tally.pruned_windows
+        pruned = max(clips / max(1, tally.clips), windows / max(1, tally.windows))
+        if pruned > MOST_PRUNED and not self.allow_shrink:
+            raise UsageError(
+                f"--prune would drop {clips} of {tally.clips} clips ({windows} of {tally.windows} "
+                f"windows), more than {MOST_PRUNED:.0%} of the table: --allow-shrink if that is right"
+            )
+        found = bytes_to_rewrite(state, fingerprint, tally)
+        held = sum(state.files[path]["bytes"] for path in state.windows(fingerprint))
+        most = self.max_rewrite
+        if most is None:
+            most = max(MOST_REWRITTEN_BYTES, int(MOST_REWRITTEN * held))
+        if found > most:
+            raise UsageError(
+                f"--max-rewrite: {found / 1e9:.1f} GB of {held / 1e9:.1f} GB of windows "
+                f"files would be rewritten, more than {most / 1e9:.1f} GB: give at least "
+                f"--max-rewrite {-(-found // 10**9)}GB if that is right"
+            )
+        return found
+
+
+def bytes_to_rewrite(state: TableState, fingerprint: str, tally: Tally) -> int:
+    """Size of the windows files that lose some of their clips and keep others."""
+    files = set(tally.to_rewrite())
+    return sum(state.files[path]["bytes"] for path in state.windows(fingerprint) if path in files)
 
 
 def make_plan(
@@ -95,56 +154,77 @@ def make_plan(
     root: str,
     run_id: str,
     started_at: str,
-    full: bool = False,
+    rules: Rules | None = None,
+    limits: Limits | None = None,
     storage_options: StorageOptions = None,
 ) -> Plan:
-    """Plan a run and write it to its staging folder.
+    """Plan a run and write it to its staging folder; with nothing to do there is none.
+
+    The caller holds the partition's lock.
 
     Args:
         paths: of the table.
-        state: its last commit.
+        state: its last commit, published.
         listing: the input, sorted by URI.
         spec: what to embed.
         weights_digest: of the weights.
         root: clip ids are paths below it.
         run_id: of this run.
         started_at: ISO time.
-        full: embed unchanged objects again, too.
+        rules: how to decide what has to be done; None for the defaults.
+        limits: what may be pruned and rewritten; None for the defaults.
         storage_options: for fsspec, for the input.
 
     Raises:
-        UsageError: an object that is not below `root`.
+        UsageError: an object that is not below `root`, or more to prune or to rewrite than is allowed.
+        RunError: another run changed the table meanwhile.
     """
     fingerprint = spec.fingerprint(weights_digest)
-    claim_staging(paths, run_id, fingerprint)
-    counts: Counter[str] = Counter()
-    todo = find_work(paths, state, listing, fingerprint=fingerprint, root=root, full=full, counts=counts)
-    # the to-do list goes through a file, because it is read twice and may not fit in memory
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-        total = _spool(cut_pieces(todo, spec, storage_options), spool)
-        adopted = adopt(paths, run_id, fingerprint, (piece.key for piece in _unspool(spool)))
-        rest = (piece for piece in _unspool(spool) if piece.key not in adopted.keys)
-        shards = list(_write_shards(paths, run_id, rest, spec=spec, total=total))
-    plan = Plan(
-        run_id=run_id,
-        base=state.commits,
-        fingerprint=fingerprint,
-        spec=spec.to_dict(),
-        weights_digest=weights_digest,
-        root=root,
-        shards=tuple(sorted(shards + _adopted_shards(adopted), key=lambda shard: shard.first_clip)),
-        counts=dict(counts),
-        started_at=started_at,
+    rules, limits = rules or Rules(), limits or Limits()
+    tally = Tally()
+    ledger = read_known(paths, state.ledger(fingerprint))
+    work = find_work(
+        ledger, listing, root=root, rules=rules, tally=tally, storage_options=storage_options
     )
+    # both lists go through files, because the first is read twice and they may not fit in memory
+    with _spool_file() as spooled, _spool_file() as notes:
+        total = _spool(cut_pieces(_works(work, notes), spec, storage_options), spooled)
+        to_rewrite = limits.check(state, fingerprint, tally)
+        dead = dead_runs(paths, run_id, fingerprint)
+        if dead:
+            state = fence(paths, state, fingerprint, run_id, root)
+        plan = Plan(
+            run_id=run_id,
+            base=state.commits,
+            fingerprint=fingerprint,
+            spec=spec.to_dict(),
+            weights_digest=weights_digest,
+            root=root,
+            counts=dict(tally.counts),
+            gone=tally.gone,
+            pruned=tally.pruned_clips,
+            to_rewrite=to_rewrite,
+            dead=tuple(dead),
+            noted=notes.tell() > 0,
+            empty=not (total or notes.tell()) and state.root is not None,
+            started_at=started_at,
+        )
+        if plan.empty:
+            remove_staging(paths, dead)
+            return plan
+        claim_staging(paths, run_id, fingerprint)
+        adopted = adopt(paths, run_id, dead, (piece.key for piece in _unspool(spooled)))
+        rest = (piece for piece in _unspool(spooled) if piece.key not in adopted.keys)
+        shards = [*_write_shards(paths, run_id, rest, spec=spec, total=total), *_adopted_shards(adopted)]
+        write_notes(paths, run_id, notes)
+    plan = replace(plan, shards=tuple(sorted(shards, key=lambda shard: shard.first_clip)))
     write_json(storage.join(paths.staging(run_id), "plan.json"), plan.to_json())
     return plan
 
 
 def load_plan(paths: TablePaths, run_id: str) -> Plan:
     """The plan of a run from its staging folder."""
-    return Plan.from_json(
-        json.loads(storage.read_bytes(paths.at(f"_l3flow/staging/{run_id}/plan.json")))
-    )
+    return Plan.from_json(read_json(storage.join(paths.staging(run_id), "plan.json")))
 
 
 def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
@@ -153,42 +233,33 @@ def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
     return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
 
 
-def find_work(
-    paths: TablePaths,
-    state: TableState,
-    listing: Iterable[StoredObject],
-    *,
-    fingerprint: str,
-    root: str,
-    full: bool,
-    counts: Counter[str],
-) -> Iterator[tuple[str, StoredObject]]:
-    """(clip id, object) of what must be embedded; counts what every object is: new, changed, ..."""
-    ledger = read_ledger(paths, state.ledger(fingerprint))
-    row = next(ledger, None)
-    for listed in listing:
-        clip_id = clip_id_of(listed.uri, root)
-        while row is not None and row.clip_id < clip_id:
-            row = next(ledger, None)
-        known = row if row is not None and row.clip_id == clip_id else None
-        verdict = _verdict(known, listed)
-        counts[verdict] += 1
-        if full or verdict not in (UNCHANGED, FAILED_BEFORE):
-            yield clip_id, listed
+def write_notes(paths: TablePaths, run_id: str, notes: IO[str]) -> None:
+    """Copy spooled notes to the run's staging folder."""
+    notes.seek(0)
+    with storage.writing(storage.join(paths.staging(run_id), "notes.jsonl")) as file:
+        for line in notes:
+            file.write(line.encode("utf-8", "surrogatepass"))
 
 
-def _verdict(known: LedgerRow | None, listed: StoredObject) -> str:
-    if known is None:
-        return "new"
-    if (known.size_bytes, known.version) != (listed.size_bytes, listed.version):
-        return "changed"
-    # a good row with an error is one whose last try failed for a reason that passes; permissions change
-    # without a trace in size or version
-    failed = known.status in TRANSIENT or known.status == "forbidden"
-    failed |= known.status == "ok" and known.error is not None
-    if failed:
-        return "retried"
-    return UNCHANGED if known.status in WITH_WINDOWS else FAILED_BEFORE
+def load_notes(paths: TablePaths, run_id: str) -> Iterator[Note]:
+    """The ledger rows of a run that change without embedding, sorted by clip id."""
+    fs, path = storage.filesystem(storage.join(paths.staging(run_id), "notes.jsonl"))
+    with fs.open(path, "rb") as file:
+        for line in file:
+            yield Note(*json.loads(line))
+
+
+def _spool_file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8")
+
+
+def _works(items: Iterable[Work | Note], notes: IO[str]) -> Iterator[Work]:
+    """The work of both; the notes are written down."""
+    for item in items:
+        if isinstance(item, Work):
+            yield item
+        else:
+            notes.write(json.dumps(item) + "\n")
 
 
 def _spool(pieces: Iterable[Piece], spool: IO[str]) -> int:

@@ -2,15 +2,17 @@
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from l3core.errors import UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
+from l3core.table.delta import Rules, Tally, Work, find_work
 from l3core.table.layout import TablePaths
+from l3core.table.ledger import read_known
 from l3core.table.pieces import probe, shard_windows, window_count
-from l3core.table.plan import SHARDS_WANTED, find_work
+from l3core.table.plan import SHARDS_WANTED, Limits, bytes_to_rewrite
 from l3core.table.state import TableState
 
 EXACT_FILES = 1_000  # up to so many are all opened
@@ -24,6 +26,10 @@ class Preview(NamedTuple):
 
     Attributes:
         counts: matched objects by what is known of them.
+        gone: clips of the ledger that are not there any more.
+        pruned: of those, whose windows would be dropped.
+        rewrite_bytes: of windows files that hold replaced or pruned clips.
+        refused: why the run would not do it unasked; None if it would.
         files: to embed.
         unreadable: of those that were opened, how many cannot be read.
         audio_s: seconds of audio.
@@ -34,6 +40,10 @@ class Preview(NamedTuple):
     """
 
     counts: dict[str, int]
+    gone: int
+    pruned: int
+    rewrite_bytes: int
+    refused: str | None
     files: int
     unreadable: int
     audio_s: float
@@ -57,7 +67,8 @@ def preview_run(
     spec: EmbeddingSpec,
     fingerprint: str,
     root: str,
-    full: bool = False,
+    rules: Rules,
+    limits: Limits,
     storage_options: StorageOptions = None,
 ) -> Preview:
     """Preview a run; writes nothing.
@@ -72,12 +83,17 @@ def preview_run(
         spec: what to embed.
         fingerprint: of the spec.
         root: clip ids are paths below it.
-        full: count unchanged objects, too.
+        rules: how to decide what has to be done.
+        limits: what may be pruned and rewritten.
         storage_options: for fsspec, for the input.
     """
-    counts: Counter[str] = Counter()
-    work = find_work(paths, state, listing, fingerprint=fingerprint, root=root, full=full, counts=counts)
-    files, total_bytes, chosen = _choose(listed for _, listed in work)
+    tally = Tally()
+    ledger = read_known(paths, state.ledger(fingerprint))
+    items = find_work(
+        ledger, listing, root=root, rules=rules, tally=tally, storage_options=storage_options
+    )
+    files, total_bytes, chosen = _choose(item.listed for item in items if isinstance(item, Work))
+    rewrite_bytes, refused = _check(state, fingerprint, tally, limits)
     probed = [_probe(listed, spec, storage_options) for listed in chosen]
     exact = len(chosen) == files
     seconds, windows, error = _extrapolate(probed, total_bytes, files, exact=exact)
@@ -86,7 +102,11 @@ def preview_run(
     pieces = -(-files * cuts // max(1, len(probed)))
     target = min(step, max(1, -(-windows // SHARDS_WANTED)))
     return Preview(
-        counts=dict(counts),
+        counts=dict(tally.counts),
+        gone=tally.gone,
+        pruned=tally.pruned_clips,
+        rewrite_bytes=rewrite_bytes,
+        refused=refused,
         files=files,
         unreadable=sum(each.windows == 0 for each in probed),
         audio_s=seconds,
@@ -95,6 +115,13 @@ def preview_run(
         output_bytes=windows * (4 * spec.size + ROW_BYTES),
         shards=min(pieces, -(-windows // target)) if windows else 0,
     )
+
+
+def _check(state: TableState, fingerprint: str, tally: Tally, limits: Limits) -> tuple[int, str | None]:
+    try:
+        return limits.check(state, fingerprint, tally), None
+    except UsageError as error:
+        return bytes_to_rewrite(state, fingerprint, tally), str(error)
 
 
 def _choose(listing: Iterable[StoredObject]) -> tuple[int, int, list[StoredObject]]:

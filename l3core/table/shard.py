@@ -2,7 +2,10 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
@@ -11,18 +14,21 @@ from typing import Any, TypeVar
 
 from l3core import storage
 from l3core.audio import AudioInfo, Recording
+from l3core.checksums import checksum_of
 from l3core.embedding import Embedder
-from l3core.errors import AudioError
+from l3core.errors import AudioError, RunError
 from l3core.machine import usable_cores
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.storage import StorageOptions
-from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths
+from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
+from l3core.table.merge import merge_windows
 from l3core.table.pieces import Piece
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
+from l3core.table.state import read_json
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
-from l3core.table.windows_file import copy_without, file_facts, writing_windows
+from l3core.table.windows_file import clip_rows, file_facts, writing_windows
 
 # A thread reads and decodes about 1,000 x real time; on two cores a second one only takes turns with it
 # (short clips: 25 % more CPU, no less time).
@@ -42,6 +48,7 @@ class Outcome:
 
     def __init__(self, piece: Piece) -> None:
         self.piece = piece
+        self.checksum = piece.checksum
         self.info: AudioInfo | None = None
         self.windows = range(0)
         self.written = 0
@@ -55,6 +62,7 @@ class Outcome:
             uri=storage.as_text(self.piece.uri),
             size_bytes=self.piece.size_bytes,
             version=self.piece.version,
+            checksum=self.checksum,
             status=self.error.status if self.error else "ok",
             error=str(self.error) if self.error else None,
             sample_rate=info.sample_rate_hz if info else None,
@@ -97,20 +105,23 @@ def embed_shard(
     done = storage.join(paths.staging(run_id), "done")
     manifest_uri = storage.join(done, f"{shard}.json")
     if storage.exists(manifest_uri):  # a runner may try an element again
-        return json.loads(storage.read_bytes(manifest_uri))
-    if storage.exists(storage.join(paths.runs, f"{run_id}.json")):  # even after the commit
+        return read_json(manifest_uri)
+    if storage.exists(paths.record(run_id)):  # even after the commit
         return {"shard": shard, "file": None, "pieces": [], "clips": []}
-    file = storage.join(done, f"{shard}.parquet")
+    # a runner may also try it twice at the same time: each writes its own file, one manifest counts
+    name = f"{run_id}-{shard}-{uuid.uuid4().hex[:8]}.parquet"
+    file = storage.join(done, name)
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
     notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
     _embed(file, outcomes, embedder, watch, notes, decoders, storage_options)
-    rows = _drop_failed(file, outcomes)
-    final = f"windows/spec={embedder.fingerprint}/{run_id}-{shard}.parquet"
+    clips = _count_rows(file, outcomes)
+    final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
         "shard": shard,
-        "file": file_facts(file, final, rows) if rows else None,
+        "staged": name,
+        "file": file_facts(file, final, clips) if clips else None,
         "pieces": [outcome.piece.key for outcome in outcomes],
         "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
         "busy_s": watch.seconds,
@@ -118,8 +129,10 @@ def embed_shard(
         "host": socket.gethostname(),
     }
     # one line: for machines, and indenting is many times slower
-    storage.write_bytes(manifest_uri, json.dumps(manifest).encode())
-    return manifest
+    if storage.create(manifest_uri, json.dumps(manifest).encode()):
+        return manifest
+    storage.remove(file)
+    return read_json(manifest_uri)
 
 
 def _embed(
@@ -198,6 +211,10 @@ def _read_segments(
     with ExitStack() as stack:
         opened = storage.open_pinned(piece.listed, storage_options)
         file = stack.enter_context(watch.timing_ends("read", opened))
+        if outcome.checksum is None and piece.first_window == 0 and storage.is_local(piece.uri):
+            with watch.timing("read"):
+                outcome.checksum = checksum_of(file)
+                file.seek(0)
         with watch.timing("decode"):
             timed = BufferedReader(TimedFile(file, watch), READ_BYTES)
             recording = stack.enter_context(Recording(timed))
@@ -208,18 +225,35 @@ def _read_segments(
         yield from embedder.segments(TimedSource(recording, watch), outcome.windows)
 
 
-def _drop_failed(file: str, outcomes: Sequence[Outcome]) -> int:
-    """Take out rows of clips that failed after some had been written; returns the rows left."""
-    rows = sum(outcome.written for outcome in outcomes)
+def _count_rows(file: str, outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Rows of each clip, counted from the file; none of clips that failed after some were written.
+
+    Raises:
+        RunError: it holds others than were written.
+    """
+    found = clip_rows(file)
+    written: Counter[str] = Counter()
+    for outcome in outcomes:
+        written[outcome.piece.clip_id] += outcome.written
+    if found != +written:
+        raise RunError(f"{file} does not hold what was written to it")
     failed = {
         outcome.piece.clip_id
         for outcome in outcomes
         if outcome.written and outcome.error and outcome.error.status not in WITH_WINDOWS
     }
     if failed:
-        rows = copy_without(file, file, failed)
+        _drop(file, failed)
         for outcome in outcomes:
             outcome.written = 0 if outcome.piece.clip_id in failed else outcome.written
-    if rows == 0:
+    left = {clip_id: rows for clip_id, rows in found.items() if clip_id not in failed}
+    if not left:
         storage.remove(file)
-    return rows
+    return left
+
+
+def _drop(file: str, clips: Collection[str]) -> None:
+    """Write a windows file again without some clips."""
+    merge_windows(
+        [file], lambda number: file, keep=lambda _, clip_id: clip_id not in clips, most_bytes=sys.maxsize
+    )

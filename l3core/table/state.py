@@ -3,14 +3,24 @@
 Commit n is `_l3flow/journal/<n>.json`, created only if it is not there; once it is, the commit has
 happened. Publishing it (moving its files into place, then writing its run record) can be repeated by
 anybody until it is done, so a killed run is finished by the next command.
+
+An entry holds `record` (what the run record will say), `staged` (final path -> where the file is now),
+`spec` (for specs/<fp>.json, or null), `cleared` (what else is removed) and its `writer`. A *fence* is an
+entry without files: whoever planned before it cannot commit any more (`fence`).
 """
 
 import json
+import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
-from l3core.errors import TableError
+from l3core.errors import RunError, TableError
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
+
+# What so many commits come to is kept, so that a table of ten thousand commits opens at once.
+COMMITS_AN_INDEX = 16
 
 
 class TableState(NamedTuple):
@@ -48,8 +58,19 @@ class TableState(NamedTuple):
 
 
 def read_json(uri: str) -> dict[str, Any]:
-    """A JSON object of ours."""
-    return json.loads(storage.read_bytes(uri))
+    """A JSON object of ours.
+
+    Raises:
+        FileNotFoundError: there is none.
+        TableError: it is damaged.
+    """
+    try:
+        value = json.loads(storage.read_bytes(uri))
+    except ValueError as error:
+        raise TableError(f"{uri} is damaged, it is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise TableError(f"{uri} is damaged, it is no JSON object")
+    return value
 
 
 def write_json(uri: str, value: dict[str, Any]) -> None:
@@ -66,29 +87,62 @@ def load_state(paths: TablePaths) -> TableState:
     """Replay a table's commits; an empty state where there is no table yet.
 
     Raises:
-        TableError: it is there, but of a layout that this version does not know.
+        TableError: it is there, but of a layout that this version does not know, or commits are missing.
     """
-    journal = storage.names_below(paths.journal, suffix=".json")
-    published = set(storage.names_below(paths.runs, suffix=".json"))
-    files: dict[str, dict[str, Any]] = {}
-    root = None
-    pending = None
-    touched: dict[str, int] = {}
-    for number, name in enumerate(journal, 1):
-        commit = read_json(storage.join(paths.journal, name))
-        record = commit["record"]
-        if record["layout"] != LAYOUT_VERSION:
-            raise TableError(
-                f"{paths.root} has table layout {record['layout']}, this l3flow knows {LAYOUT_VERSION}"
-            )
-        root = record["root"]
-        for path in record["files_removed"]:
-            files.pop(path, None)
-        for file in record["files_added"]:
-            files[file["path"]] = file
-        touched[record["fingerprint"]] = number
-        pending = None if f"{record['run_id']}.json" in published else commit
-    return TableState(len(journal), root, files, pending, touched)
+    names = storage.names_below(paths.journal, suffix=".json")
+    state = _indexed(paths, len(names))
+    commit = None
+    for number, name in enumerate(names, 1):
+        if name != _entry_name(number):
+            raise TableError(f"commit {number} is missing in {paths.journal}: restore it from a backup")
+        if number > state.commits:
+            commit = read_json(storage.join(paths.journal, name))
+            state = _replay(paths, state, number, commit)
+    if commit is not None and not _is_published(paths, commit):
+        state = state._replace(pending=commit)
+    return state
+
+
+def _entry_name(number: int) -> str:
+    return f"{number:08d}.json"
+
+
+def _indexed(paths: TablePaths, commits: int) -> TableState:
+    """The newest of the kept states that leaves at least one commit to replay."""
+    numbers = [int(name[:8]) for name in storage.names_below(paths.index, suffix=".json")]
+    usable = [number for number in numbers if number < commits]  # the last may have to be published
+    if not usable:
+        return TableState(0, None, {}, None, {})
+    kept = read_json(storage.join(paths.index, _entry_name(max(usable))))
+    _check_layout(paths, kept["layout"])
+    return TableState(max(usable), kept["root"], kept["files"], None, kept["touched"])
+
+
+def _replay(paths: TablePaths, state: TableState, number: int, commit: dict[str, Any]) -> TableState:
+    record = commit["record"]
+    _check_layout(paths, record["layout"])
+    for path in record["files_removed"]:
+        state.files.pop(path, None)
+    for file in record["files_added"]:
+        state.files[file["path"]] = file
+    for fingerprint in _partitions(record):
+        state.touched[fingerprint] = number
+    root = state.root if record.get("fence") else record["root"]
+    return state._replace(commits=number, root=root)
+
+
+def _partitions(record: dict[str, Any]) -> list[str]:
+    """Those that a commit is about."""
+    return record.get("fingerprints") or [record["fingerprint"]]
+
+
+def _check_layout(paths: TablePaths, layout: int) -> None:
+    if layout != LAYOUT_VERSION:
+        raise TableError(f"{paths.root} has table layout {layout}, this l3flow knows {LAYOUT_VERSION}")
+
+
+def _is_published(paths: TablePaths, commit: dict[str, Any]) -> bool:
+    return commit["record"].get("fence") or storage.exists(paths.record(commit["record"]["run_id"]))
 
 
 def existing_state(paths: TablePaths) -> TableState:
@@ -98,7 +152,7 @@ def existing_state(paths: TablePaths) -> TableState:
         TableError: there is none.
     """
     state = load_state(paths)
-    if state.commits == 0:
+    if state.root is None:
         raise TableError(f"no table at {paths.root}: nothing was ever committed there")
     return state
 
@@ -121,16 +175,103 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None) -> str:
     raise TableError(f"--spec {spec} {many} of the specs in {paths.root}: {listed}")
 
 
+def check_unchanged(state: TableState, *, fingerprints: list[str], base: int, root: str | None) -> None:
+    """Refuse to commit on top of another change of the same partitions, or of the root.
+
+    Args:
+        state: of the table now.
+        fingerprints: partitions that the commit is about.
+        base: number of the commit that it was planned on.
+        root: of the table that it was planned for.
+
+    Raises:
+        RunError: there was one.
+    """
+    moved = state.root is not None and state.root != root
+    if moved or any(state.touched.get(fingerprint, 0) > base for fingerprint in fingerprints):
+        raise RunError(
+            "another run changed the table since this one was planned; run it again "
+            "(the shards that are finished will be taken over)"
+        )
+
+
+def append(
+    paths: TablePaths,
+    state: TableState,
+    make: Callable[[int], dict[str, Any]],
+    check: Callable[[TableState], None],
+) -> dict[str, Any]:
+    """Journal a commit behind the last one.
+
+    Args:
+        paths: of the table.
+        state: its last commit, published.
+        make: the entry for a number, `writer` apart.
+        check: raises if the commit may not follow such a state; asked again when another was faster.
+
+    Returns:
+        The entry that is in the journal; it has to be published.
+    """
+    while True:
+        check(state)
+        number = state.commits + 1
+        commit = make(number) | {"writer": uuid.uuid4().hex}
+        if _create(storage.join(paths.journal, _entry_name(number)), commit):
+            return commit
+        state = repair(paths)
+
+
+def _create(entry: str, commit: dict[str, Any]) -> bool:
+    """Whether this very entry is in the journal now; an answer may be lost on its way from a store."""
+    try:
+        if storage.create(entry, to_json(commit)):
+            return True
+    except OSError:
+        if storage.exists(entry) and read_json(entry)["writer"] == commit["writer"]:
+            return True
+        raise
+    return bool(read_json(entry)["writer"] == commit["writer"])
+
+
+def fence(paths: TablePaths, state: TableState, fingerprint: str, run_id: str, root: str) -> TableState:
+    """Let nobody commit to a partition any more who planned before; the state to plan on.
+
+    A run that takes over what others left cannot know that they are dead: a paused one may wake up and
+    commit files that are no longer where it left them.
+
+    Raises:
+        RunError: one of them has committed since `state`.
+    """
+    record = {
+        "layout": LAYOUT_VERSION,
+        "run_id": run_id,
+        "fingerprint": fingerprint,
+        "fence": True,
+        "files_added": [],
+        "files_removed": [],
+    }
+    base = state.commits
+    check = partial(check_unchanged, fingerprints=[fingerprint], base=base, root=root)
+    append(paths, state, lambda number: {"record": record | {"commit": number}}, check)
+    return load_state(paths)
+
+
 def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
     """Bring a commit's files into place and remove what it replaced; may be repeated."""
     record = commit["record"]
-    write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
-    write_json(paths.spec(record["fingerprint"]), commit["spec"])
-    for final, staged in commit["staged"].items():
-        storage.move(paths.at(staged), paths.at(final))
-    for path in record["files_removed"]:
-        storage.remove(paths.at(path))
-    write_json(storage.join(paths.runs, f"{record['run_id']}.json"), record)
+    try:
+        write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
+        if commit.get("spec") is not None:
+            write_json(paths.spec(record["fingerprint"]), commit["spec"])
+        for final, staged in commit["staged"].items():
+            storage.move(paths.at(staged), paths.at(final))
+        for path in [*record["files_removed"], *commit.get("cleared", ())]:
+            storage.remove(paths.at(path))
+    except FileNotFoundError:
+        if not storage.exists(paths.record(record["run_id"])):
+            raise
+        return  # somebody else has published it, and a later commit moved on
+    write_json(paths.record(record["run_id"]), record)
 
 
 def repair(paths: TablePaths) -> TableState:
@@ -140,3 +281,17 @@ def repair(paths: TablePaths) -> TableState:
         return state
     publish(paths, state.pending)
     return load_state(paths)
+
+
+def keep_index(paths: TablePaths) -> None:
+    """Keep what the commits come to, if many have been made since; what was kept long before goes."""
+    there = storage.names_below(paths.index, suffix=".json")
+    state = load_state(paths)
+    newest = int(there[-1][:8]) if there else 0
+    if state.commits - newest < COMMITS_AN_INDEX or state.pending is not None:
+        return
+    kept = {"root": state.root, "files": state.files, "touched": state.touched}
+    content = json.dumps({"layout": LAYOUT_VERSION, **kept}).encode()
+    storage.write_bytes(storage.join(paths.index, _entry_name(state.commits)), content)
+    for old in there[:-1]:
+        storage.remove(storage.join(paths.index, old))

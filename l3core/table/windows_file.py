@@ -1,6 +1,6 @@
 """Windows files: Parquet as every engine reads it, written row group by row group."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
@@ -112,37 +112,34 @@ def writing_windows(uri: str, size: int) -> Iterator[WindowsWriter]:
         writer.close()
 
 
-def file_facts(uri: str, path: str, rows: int) -> dict[str, Any]:
-    """What a run record says of a file; `path` is its place below the table."""
+def clip_rows(uri: str) -> dict[str, int]:
+    """How many rows of each clip a windows file holds, counted from the file."""
+    fs, path = storage.filesystem(uri)
+    rows: dict[str, int] = {}
+    with fs.open(path, "rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches(columns=["clip_id"]):
+            for found in pc.value_counts(batch["clip_id"]).to_pylist():
+                rows[found["values"]] = rows.get(found["values"], 0) + found["counts"]
+    return rows
+
+
+def file_facts(uri: str, path: str, clips: Mapping[str, int]) -> dict[str, Any]:
+    """What a run record says of a windows file.
+
+    Args:
+        uri: where it is.
+        path: its place below the table.
+        clips: clip id -> rows in it.
+    """
+    facts = {"clips": len(clips), "first_clip": min(clips), "last_clip": max(clips)}
+    return plain_facts(uri, path, sum(clips.values())) | facts
+
+
+def plain_facts(uri: str, path: str, rows: int) -> dict[str, Any]:
+    """What it says of any file."""
     return {
         "path": path,
         "sha256": storage.sha256_of(uri),
         "bytes": storage.describe(uri).size_bytes,
         "rows": rows,
     }
-
-
-def copy_without(source: str, target: str, clips: Collection[str]) -> int:
-    """Copy a windows file without some clips' rows; returns the rows left (0: no file is written)."""
-    fs, path = storage.filesystem(source)
-    without = pa.array(sorted(clips), pa.string())
-    with fs.open(path, "rb") as file:
-        parquet = pq.ParquetFile(file)
-        size = parquet.schema_arrow.field("embedding").type.list_size
-        left = _rows_left(parquet, without)
-        if left:
-            with writing_windows(target, size) as writer:
-                for group in range(parquet.num_row_groups):
-                    table = parquet.read_row_group(group)
-                    keep = pc.invert(pc.is_in(table["clip_id"], without))
-                    for batch in table.filter(keep).cast(windows_schema(size)).to_batches():
-                        writer.append_batch(batch)
-    return left
-
-
-def _rows_left(parquet: pq.ParquetFile, without: pa.Array) -> int:
-    left = 0
-    for group in range(parquet.num_row_groups):
-        ids = parquet.read_row_group(group, columns=["clip_id"])["clip_id"]
-        left += len(ids) - pc.sum(pc.is_in(ids, without)).as_py()
-    return left

@@ -254,8 +254,8 @@ def _edit(path, key, value):
 
 
 def _swap_parquet(done, name):
-    other = next(path for path in done.glob("*.parquet") if path.stem != name)
-    shutil.copy(other, done / f"{name}.parquet")
+    staged = done / json.loads((done / f"{name}.json").read_text())["staged"]
+    shutil.copy(next(path for path in done.glob("*.parquet") if path != staged), staged)
 
 
 def test_a_shard_that_a_runner_tries_again_after_the_commit_changes_nothing(tmp_path):

@@ -6,14 +6,16 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from l3core import storage
-from l3core.errors import RunError
+from l3core.errors import BusyError
+from l3core.table import lock
 from l3core.table.layout import TablePaths
-from l3core.table.lock import LEASE_S, acquire, release, renew
+from l3core.table.lock import LEASE_S, acquire, holding, lost_to, owners, release, renew
 
 
 @pytest.fixture
@@ -25,15 +27,16 @@ def owner(paths, spec="s1"):
     return json.loads(storage.read_bytes(paths.lock(spec)))
 
 
-def held_by(paths, *, pid, host=None, renewed=None, run_id="other"):
+def held_by(paths, *, pid, host=None, age_s=0.0, run_id="other"):
     """The lock of another run."""
-    content = {
-        "run_id": run_id,
-        "host": host or socket.gethostname(),
-        "pid": pid,
-        "renewed": time.time() if renewed is None else renewed,
-    }
+    content = {"run_id": run_id, "host": host or socket.gethostname(), "pid": pid}
     storage.write_bytes(paths.lock("s1"), json.dumps(content).encode())
+    when = time.time() - age_s
+    os.utime(paths.lock("s1"), (when, when))
+
+
+def age_s(paths):
+    return time.time() - os.stat(paths.lock("s1")).st_mtime
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_taking_and_giving_back(paths):
     acquire(paths, "s1", "run-1")
     held = owner(paths)
     assert (held["run_id"], held["pid"], held["host"]) == ("run-1", os.getpid(), socket.gethostname())
-    assert abs(held["renewed"] - time.time()) < 10
+    assert [path.name for path in Path(paths.locks).iterdir()] == ["s1.json"]
     release(paths, "s1", "run-1")
     assert not storage.exists(paths.lock("s1"))
     release(paths, "s1", "run-1")  # again is fine
@@ -64,11 +67,12 @@ def test_taking_and_giving_back(paths):
 
 def test_a_living_run_keeps_it(paths, living):
     held_by(paths, pid=living)
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(BusyError) as caught:
         acquire(paths, "s1", "run-1")
-    until = datetime.fromtimestamp(owner(paths)["renewed"] + LEASE_S, timezone.utc)
+    end = datetime.now(timezone.utc) + timedelta(seconds=LEASE_S)
+    minutes = {f"{when:%H:%M} UTC" for when in (end, end - timedelta(seconds=20))}
     assert f"run other (process {living} on {socket.gethostname()})" in str(caught.value)
-    assert f"{until:%H:%M} UTC" in str(caught.value)
+    assert any(minute in str(caught.value) for minute in minutes)
     assert "\n" not in str(caught.value)
     assert owner(paths)["run_id"] == "other"
 
@@ -93,33 +97,72 @@ def test_a_run_that_had_the_same_process_id_is_dead(paths):
 
 @pytest.mark.parametrize(("age", "lost"), [(0, False), (LEASE_S - 60, False), (LEASE_S + 1, True)])
 def test_a_run_of_another_machine_loses_it_with_its_lease(paths, age, lost):
-    held_by(paths, pid=1, host="elsewhere", renewed=time.time() - age)
+    held_by(paths, pid=1, host="elsewhere", age_s=age)
     if lost:
         acquire(paths, "s1", "run-1")
     else:
-        with pytest.raises(RunError, match="process 1 on elsewhere"):
+        with pytest.raises(BusyError, match="process 1 on elsewhere"):
             acquire(paths, "s1", "run-1")
+    assert [path.name for path in Path(paths.locks).iterdir()] == ["s1.json"]
     assert owner(paths)["run_id"] == ("run-1" if lost else "other")
 
 
 def test_a_lease_ends_for_a_living_process_too(paths, living):
-    held_by(paths, pid=living, renewed=time.time() - LEASE_S - 1)
+    held_by(paths, pid=living, age_s=LEASE_S + 1)
     acquire(paths, "s1", "run-1")
     assert owner(paths)["run_id"] == "run-1"
 
 
+def test_the_clock_is_the_stores(paths, monkeypatch):
+    """A machine whose clock is hours off neither loses its lock nor takes another's."""
+    held_by(paths, pid=1, host="elsewhere", age_s=LEASE_S - 60)
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    with pytest.raises(BusyError):
+        acquire(paths, "s1", "run-1")
+
+
+def test_two_runs_of_one_process(paths):
+    with holding(paths, "s1", "run-1"):
+        with pytest.raises(BusyError, match=f"run run-1 .process {os.getpid()} "):
+            acquire(paths, "s1", "run-2")
+        assert owners(paths) == {"s1": "run-1"}
+    with holding(paths, "s1", "run-2"):
+        assert owner(paths)["run_id"] == "run-2"
+    assert owners(paths) == {}
+
+
+def test_it_is_renewed_while_it_is_held(paths, monkeypatch):
+    monkeypatch.setattr(lock, "RENEW_EVERY_S", 0.02)
+    with holding(paths, "s1", "run-1"):
+        os.utime(paths.lock("s1"), (0, 0))
+        deadline = time.monotonic() + 30
+        while age_s(paths) > 100:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not storage.exists(paths.lock("s1"))
+
+
 def test_renewing(paths):
-    held_by(paths, pid=7, renewed=1.0, run_id="run-1")
+    held_by(paths, pid=7, age_s=500, run_id="run-1")
     renew(paths, "s1", "run-1")
-    assert owner(paths)["renewed"] == pytest.approx(time.time(), abs=10)
+    assert age_s(paths) < 10
     assert owner(paths)["pid"] == 7  # a worker renews for the launcher
 
 
 def test_the_lock_of_another_run_is_left_alone(paths):
-    held_by(paths, pid=7, renewed=1.0)
+    held_by(paths, pid=7, age_s=500)
     renew(paths, "s1", "run-1")
     release(paths, "s1", "run-1")
-    assert owner(paths) == {"run_id": "other", "host": socket.gethostname(), "pid": 7, "renewed": 1.0}
+    assert owner(paths) == {"run_id": "other", "host": socket.gethostname(), "pid": 7}
+    assert age_s(paths) > 400
+
+
+def test_a_run_knows_that_it_has_lost_its_lock(paths):
+    assert lost_to(paths, "s1", "run-1") is None  # nobody has it: the journal decides
+    held_by(paths, pid=7, run_id="run-1")
+    assert lost_to(paths, "s1", "run-1") is None
+    held_by(paths, pid=7)
+    assert lost_to(paths, "s1", "run-1") == "other"
 
 
 def test_renewing_what_is_gone_makes_nothing(paths):

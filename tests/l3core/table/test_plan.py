@@ -8,6 +8,7 @@ import pytest
 from l3core.errors import UsageError
 from l3core.table import pieces as cutting
 from l3core.table import plan as planning
+from l3core.table import rewrite as rewriting
 from l3core.table.layout import TablePaths
 from l3core.table.pieces import Piece, shard_windows
 from l3core.table.plan import Plan, load_pieces, load_plan
@@ -45,7 +46,8 @@ def test_everything_is_new_at_first(tmp_path, table):
     for piece, name in zip(pieces_of(run), ("000.wav", "001.wav", "002.wav")):
         info = (corpus / name).stat()
         # 16044 bytes at 120,000 a second are 0.13 s, less than one hop of 0.25 s: one window at least
-        expected = Piece(name, f"{corpus}/{name}", info.st_size, str(info.st_mtime_ns), 0, None, 1)
+        version = str(info.st_mtime_ns)
+        expected = Piece(name, f"{corpus}/{name}", info.st_size, version, None, 0, None, 1)
         assert piece == expected
 
 
@@ -62,9 +64,12 @@ def test_what_is_known_is_told_apart(tmp_path, table, monkeypatch):
     (corpus / "004.wav").unlink()
     run = PlainRun(corpus, table, "run-2").make_plan()
     assert run.plan.counts == {"new": 1, "unchanged": 1, "changed": 2, "retried": 1}
+    assert (run.plan.gone, run.plan.pruned) == (1, 0)
     assert run.plan.base == 1
     assert [piece.clip_id for piece in pieces_of(run)] == ["0.wav", "001.wav", "002.wav", "003.wav"]
-    assert PlainRun(corpus, table, "run-3", full=True).make_plan().plan.counts == run.plan.counts
+    again = PlainRun(corpus, table, "run-3", full=True).make_plan().plan
+    assert again.counts == run.plan.counts
+    assert again.base == 2  # what run-2 left is taken over: it cannot commit any more
 
 
 def test_full_takes_unchanged_objects_too(tmp_path, table):
@@ -158,6 +163,7 @@ def test_cut_recordings_give_the_same_rows(tmp_path, table, monkeypatch, name, r
     write_audio(corpus / "z.wav", 0.5, seed=2)
     monkeypatch.setattr(cutting, "PROBE_BYTES", 0)
     monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * windows)
+    monkeypatch.setattr(rewriting, "MOST_SMALL", 100)
     run = PlainRun(corpus, table, "run-1").all()
     # 5 s are 20,000 samples at 4 kHz: 1 + ceil(19,500 / 1000) = 21 windows
     # Vorbis does not seek exactly, so it is one piece

@@ -3,14 +3,17 @@
 import pytest
 
 from l3core.listing import list_inputs, parse_pattern
+from l3core.table import plan as planning
 from l3core.table import preview as previewing
+from l3core.table.delta import Rules
 from l3core.table.layout import TablePaths
+from l3core.table.plan import Limits
 from l3core.table.preview import preview_run
 from l3core.table.state import load_state
 from tests.corpus import SPEC, PlainRun, expected_rows, snapshot, table_rows, write_audio, write_files
 
 
-def preview(corpus, table, **options):
+def preview(corpus, table, limits=None, **rules):
     run = PlainRun(corpus, table, "preview")
     return preview_run(
         run.paths,
@@ -19,7 +22,8 @@ def preview(corpus, table, **options):
         spec=SPEC,
         fingerprint=SPEC.fingerprint(run.embedder.weights.digest),
         root=str(corpus),
-        **options,
+        rules=Rules(**run.rules | rules),
+        limits=limits or Limits(),
     )
 
 
@@ -74,3 +78,19 @@ def test_nothing_to_do(tmp_path):
     found = preview(tmp_path / "corpus", tmp_path / "table")
     assert (found.files, found.windows, found.shards) == (0, 0, 0)
     assert load_state(TablePaths(str(tmp_path / "table"))).commits == 0
+
+
+def test_what_is_gone_and_what_has_to_be_rewritten(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "SHARDS_WANTED", 1)
+    table = tmp_path / "table"
+    PlainRun(corpus, table, "run-1").all()
+    assert preview(corpus, table).rewrite_bytes == 0
+    (file,) = (table / "windows").glob("*/*.parquet")
+    (corpus / "003.wav").unlink()
+    found = preview(corpus, table)
+    assert (found.gone, found.pruned, found.rewrite_bytes, found.refused) == (1, 0, 0, None)
+    found = preview(corpus, table, prune=True)
+    assert (found.gone, found.pruned, found.rewrite_bytes) == (1, 1, file.stat().st_size)
+    assert found.refused.startswith("--prune would drop 1 of 6 clips (5 of 58 windows)")
+    assert preview(corpus, table, Limits(allow_shrink=True), prune=True).refused is None
+    assert preview(corpus, table, full=True).rewrite_bytes == file.stat().st_size  # 003.wav stays in it

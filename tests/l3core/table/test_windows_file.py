@@ -1,4 +1,4 @@
-"""Windows files: row groups, encodings, copies without some clips, all or nothing."""
+"""Windows files: row groups, encodings, all or nothing."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ import pytest
 
 from l3core.table import windows_file
 from l3core.table.layout import windows_schema
-from l3core.table.windows_file import copy_without, file_facts, writing_windows
+from l3core.table.windows_file import clip_rows, file_facts, writing_windows
 
 SIZE = 4
 
@@ -114,40 +114,20 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "leave_out", [["c0"], ["c1"], ["c3"], ["c0", "c2"], ["none"], ["c1", "c2", "c3"]]
-)
-def test_copies_without_clips(tmp_path, groups_of_ten, leave_out):
-    clips = [4, 15, 6, 3]
-    source, target = write(tmp_path / "a.parquet", clips), str(tmp_path / "b.parquet")
-    left = copy_without(source, target, leave_out)
-    assert rows(target) == expected(clips, leave_out)
-    assert left == len(expected(clips, leave_out))
-    assert sum(groups(target)) == left
-    assert all(size == 10 for size in groups(target)[:-1])
-    assert pq.ParquetFile(target).schema_arrow.equals(windows_schema(SIZE))
-    assert rows(source) == expected(clips)
-
-
-def test_a_copy_over_itself(tmp_path, groups_of_ten):
-    uri = write(tmp_path / "a.parquet", [4, 15, 6])
-    assert copy_without(uri, uri, {"c1"}) == 10
-    assert rows(uri) == expected([4, 15, 6], ["c1"])
-    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
-
-
-def test_a_copy_of_nothing_is_no_file(tmp_path):
-    source, target = write(tmp_path / "a.parquet", [4, 5]), tmp_path / "b.parquet"
-    assert copy_without(source, str(target), {"c0", "c1"}) == 0
-    assert not target.exists()
+def test_rows_of_each_clip_are_counted(tmp_path, groups_of_ten):
+    uri = write(tmp_path / "a.parquet", [4, 25, 6])
+    assert clip_rows(uri) == {"c0": 4, "c1": 25, "c2": 6}
 
 
 def test_what_a_record_says_of_a_file(tmp_path):
-    uri = write(tmp_path / "a.parquet", [4])
+    uri = write(tmp_path / "a.parquet", [4, 3])
     content = (tmp_path / "a.parquet").read_bytes()
-    assert file_facts(uri, "windows/spec=s1/a.parquet", 4) == {
+    assert file_facts(uri, "windows/spec=s1/a.parquet", {"c0": 4, "c1": 3}) == {
         "path": "windows/spec=s1/a.parquet",
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
-        "rows": 4,
+        "rows": 7,
+        "clips": 2,
+        "first_clip": "c0",
+        "last_clip": "c1",
     }

@@ -1,0 +1,114 @@
+"""Windows files merged into new ones, clip by clip: without some clips, under other names, cut anew."""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.table.layout import windows_schema
+from l3core.table.windows_file import writing_windows
+
+# Of each file so much is in memory at a time, besides what is compressed.
+READ_AHEAD_BYTES = 4 * 2**20
+
+Keep = Callable[[int, str], bool]
+
+
+class Merged(NamedTuple):
+    """A file that was written.
+
+    Attributes:
+        uri: where.
+        rows: in it.
+        first_clip, last_clip: ids of its first and last clip.
+    """
+
+    uri: str
+    rows: int
+    first_clip: str
+    last_clip: str
+
+
+class _Run(NamedTuple):
+    """Rows of one clip that follow one another in a file."""
+
+    clip_id: str
+    window: int
+    source: int
+    rows: pa.RecordBatch
+
+
+def merge_windows(
+    sources: Sequence[str],
+    target: Callable[[int], str],
+    *,
+    keep: Keep,
+    rename: Callable[[str], str] = str,
+    most_bytes: int,
+) -> list[Merged]:
+    """Merge windows files into files of about equal size, sorted by clip and window.
+
+    Args:
+        sources: URIs, each file sorted.
+        target: URI of the n-th new file.
+        keep: whether a source (by its place in `sources`) keeps a clip.
+        rename: clip id -> new clip id; must keep their order.
+        most_bytes: of vectors in a file; a clip is only cut where it alone is larger.
+    """
+    written: list[Merged] = []
+    with ExitStack() as stack:
+        parquets = [(place, _open(uri, stack)) for place, uri in enumerate(sources)]
+        size = parquets[0][1].schema_arrow.field("embedding").type.list_size
+        # of a file that loses all of its clips no vector is read
+        used = [(place, parquet) for place, parquet in parquets if _keeps_any(parquet, place, keep)]
+        runs = heapq.merge(
+            *(_runs(parquet, place, size) for place, parquet in used), key=lambda run: run[:3]
+        )
+        kept = (run for run in runs if keep(run.source, run.clip_id))
+        most_rows = max(1, most_bytes // (4 * size))
+        waiting = next(kept, None)
+        while waiting is not None:
+            uri, first, last = target(len(written)), waiting.clip_id, waiting.clip_id
+            with writing_windows(uri, size) as writer:
+                while waiting is not None and (waiting.clip_id == last or writer.rows < most_rows):
+                    if writer.rows >= 2 * most_rows:  # one clip alone
+                        break
+                    last = waiting.clip_id
+                    writer.append_batch(_named(waiting.rows, rename(last), size))
+                    waiting = next(kept, None)
+            written.append(Merged(uri, writer.rows, rename(first), rename(last)))
+    return written
+
+
+def _open(uri: str, stack: ExitStack) -> pq.ParquetFile:
+    fs, path = storage.filesystem(uri)
+    file = stack.enter_context(fs.open(path, "rb"))
+    # a column is read page by page, not a row group at once: many files are open together
+    return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
+
+
+def _keeps_any(parquet: pq.ParquetFile, place: int, keep: Keep) -> bool:
+    batches = parquet.iter_batches(columns=["clip_id"])
+    return any(
+        keep(place, clip_id) for batch in batches for clip_id in batch["clip_id"].unique().to_pylist()
+    )
+
+
+def _runs(parquet: pq.ParquetFile, place: int, size: int) -> Iterator[_Run]:
+    """The file's rows, cut where another clip begins."""
+    for batch in parquet.iter_batches(max(1, READ_AHEAD_BYTES // (4 * size))):
+        clips = batch["clip_id"].to_numpy(zero_copy_only=False)
+        starts = np.flatnonzero(np.concatenate([[True], clips[1:] != clips[:-1]]))
+        for start, end in zip(starts, [*starts[1:], len(clips)]):
+            rows = batch.slice(start, end - start)
+            yield _Run(clips[start], rows["window"][0].as_py(), place, rows)
+
+
+def _named(rows: pa.RecordBatch, clip_id: str, size: int) -> pa.RecordBatch:
+    columns = [pa.repeat(pa.scalar(clip_id), len(rows)), *rows.columns[1:]]
+    return pa.RecordBatch.from_arrays(columns, schema=windows_schema(size))

@@ -1,0 +1,251 @@
+"""Rewriting windows files: without the clips that a run replaces or prunes, and many small ones as one.
+
+What has to be rewritten is known when all shards are done (`plan_rewrites`); each rewrite is then a
+piece of work for any worker (`rewrite_files`), as a shard is.
+"""
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.errors import RunError
+from l3core.table.changes import drops, run_changes
+from l3core.table.layout import TablePaths
+from l3core.table.ledger import find_rows
+from l3core.table.manifests import read_manifest
+from l3core.table.merge import merge_windows
+from l3core.table.pieces import SHARD_BYTES
+from l3core.table.plan import Plan, load_plan
+from l3core.table.state import TableState, check_unchanged, read_json, repair
+from l3core.table.windows_file import clip_rows, file_facts
+
+# A file below half of the target is small; when a partition has more of them than this they are merged.
+SMALL_BYTES = SHARD_BYTES // 2
+MOST_SMALL = 24
+# Files that one merge has open; each costs a few MB.
+MOST_MERGED = 64
+
+DROPS_SCHEMA = pa.schema([("clip_id", pa.string()), ("file", pa.string())])
+DROPS_BATCH = 10_000
+
+
+class Source(NamedTuple):
+    """A windows file as it is now.
+
+    Attributes:
+        path: in the table, below it.
+        at: where it lies, below the table: there, or still in staging.
+        size_bytes: of the file.
+        first_clip: id of its first clip.
+    """
+
+    path: str
+    at: str
+    size_bytes: int
+    first_clip: str
+
+
+def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
+    """Find out what has to be rewritten, when all shards of a run are done.
+
+    Returns:
+        Names for `rewrite_files`; none for a run that has committed.
+
+    Raises:
+        RunError: shards are missing or wrong, or another run changed the table.
+    """
+    if storage.exists(paths.record(run_id)):  # a runner may try a step again
+        return []
+    state = repair(paths)
+    if storage.exists(paths.record(run_id)):  # journalled, and published just now
+        return []
+    plan = load_plan(paths, run_id)
+    check_unchanged(state, fingerprints=[plan.fingerprint], base=plan.base, root=plan.root)
+    changes = ((change.clip_id, change) for change in run_changes(paths, plan))
+    pairs = find_rows(paths, state.ledger(plan.fingerprint), changes)
+    dropped = (
+        (change.clip_id, file) for change, old in pairs for file in dict.fromkeys(drops(change, old))
+    )
+    affected = _write_drops(_drops_uri(paths, run_id), dropped)
+    sources = [*current_sources(state, plan.fingerprint), *_staged_sources(paths, plan)]
+    return write_rewrites(paths, run_id, choose_groups(sources, affected, most_small=MOST_SMALL))
+
+
+def current_sources(state: TableState, fingerprint: str) -> list[Source]:
+    """The windows files of a partition."""
+    files = (state.files[path] for path in state.windows(fingerprint))
+    return [Source(f["path"], f["path"], f["bytes"], f.get("first_clip", "")) for f in files]
+
+
+def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
+    for shard in plan.shards:
+        manifest = read_manifest(paths, plan, shard)
+        if facts := manifest["file"]:
+            at = f"_l3flow/staging/{plan.run_id}/done/{manifest['staged']}"
+            yield Source(facts["path"], at, facts["bytes"], facts["first_clip"])
+
+
+def choose_groups(
+    sources: Iterable[Source], affected: Collection[str], *, most_small: int
+) -> list[list[Source]]:
+    """Which files are rewritten, and which of them together.
+
+    Args:
+        sources: all files that the partition will have.
+        affected: paths of those that hold clips to leave out.
+        most_small: small files that may stay.
+    """
+    rest = sorted(sources, key=lambda source: (source.first_clip, source.path))
+    small = [source for source in rest if source.size_bytes < SMALL_BYTES]
+    groups = [group for group in _by_size(small) if len(group) > 1] if len(small) > most_small else []
+    grouped = {source.path for group in groups for source in group}
+    alone = [source for source in rest if source.path in affected and source.path not in grouped]
+    return [*groups, *([source] for source in alone)]
+
+
+def _by_size(small: Iterable[Source]) -> Iterator[list[Source]]:
+    """Neighbours that make about one file."""
+    group: list[Source] = []
+    filled = 0
+    for source in small:
+        if group and (filled + source.size_bytes > SHARD_BYTES or len(group) == MOST_MERGED):
+            yield group
+            group, filled = [], 0
+        group.append(source)
+        filled += source.size_bytes
+    if group:
+        yield group
+
+
+def write_rewrites(
+    paths: TablePaths, run_id: str, groups: Sequence[Sequence[Source]], rename: Sequence[str] = ("", "")
+) -> list[str]:
+    """Write down each group's rewrite; returns their names.
+
+    Args:
+        paths: of the table.
+        run_id: of the run.
+        groups: files to rewrite together.
+        rename: (beginning of every clip id, what it becomes).
+    """
+    names = []
+    for number, group in enumerate(groups):
+        name = f"{number:06d}"
+        task = {"sources": [(source.path, source.at) for source in group], "rename": list(rename)}
+        uri = storage.join(paths.staging(run_id), "rewrites", f"{name}.json")
+        storage.write_bytes(uri, json.dumps(task).encode())
+        names.append(name)
+    return names
+
+
+def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
+    """Do one rewrite; one that is done already is left as it is.
+
+    Returns:
+        Its manifest: the files that it replaces, and the new ones.
+
+    Raises:
+        RunError: the new files do not hold what they should.
+    """
+    done = storage.join(paths.staging(run_id), "rewritten")
+    manifest_uri = storage.join(done, f"{name}.json")
+    if storage.exists(manifest_uri):
+        return read_json(manifest_uri)
+    if storage.exists(paths.record(run_id)):
+        return {"sources": [], "files": [], "staged": {}}
+    task = read_json(storage.join(paths.staging(run_id), "rewrites", f"{name}.json"))
+    left_out = _read_drops(_drops_uri(paths, run_id), [path for path, _ in task["sources"]])
+    before, after = task["rename"]
+    attempt = uuid.uuid4().hex[:8]
+    written = merge_windows(
+        [paths.at(at) for _, at in task["sources"]],
+        lambda number: storage.join(done, f"{name}-{number:03d}-{attempt}.parquet"),
+        keep=lambda place, clip_id: clip_id not in left_out[task["sources"][place][0]],
+        rename=lambda clip_id: after + clip_id.removeprefix(before),
+        most_bytes=SHARD_BYTES,
+    )
+    folder = task["sources"][0][0].rpartition("/")[0]
+    manifest: dict[str, Any] = {
+        "sources": [path for path, _ in task["sources"]],
+        "files": [],
+        "staged": {},
+    }
+    for number, file in enumerate(written):
+        final = f"{folder}/{run_id}-rewritten-{name}-{number:03d}.parquet"
+        manifest["files"].append(file_facts(file.uri, final, clip_rows(file.uri)))
+        manifest["staged"][final] = file.uri.removeprefix(paths.at(""))
+    _check(paths, task["sources"], left_out, manifest)
+    if storage.create(manifest_uri, json.dumps(manifest).encode()):
+        return manifest
+    for file in written:  # another try was faster
+        storage.remove(file.uri)
+    return read_json(manifest_uri)
+
+
+def _check(
+    paths: TablePaths,
+    sources: Sequence[Sequence[str]],
+    left_out: dict[str, set[str]],
+    manifest: dict[str, Any],
+) -> None:
+    """That as many rows came out as had to."""
+    expected = 0
+    for path, at in sources:
+        rows = clip_rows(paths.at(at))
+        expected += sum(count for clip_id, count in rows.items() if clip_id not in left_out[path])
+    found = sum(file["rows"] for file in manifest["files"])
+    if found != expected:
+        listed = ", ".join(path for path, _ in sources)
+        raise RunError(f"rewriting {listed} gave {found} rows instead of {expected}")
+
+
+def rewritten(paths: TablePaths, run_id: str) -> Iterator[dict[str, Any]]:
+    """Manifests of all rewrites of a run.
+
+    Raises:
+        RunError: one is not done.
+    """
+    folder = paths.staging(run_id)
+    for name in storage.names_below(storage.join(folder, "rewrites"), suffix=".json"):
+        try:
+            yield read_json(storage.join(folder, "rewritten", name))
+        except FileNotFoundError:
+            raise RunError(f"rewrite {name} was not finished; run it again") from None
+
+
+def _drops_uri(paths: TablePaths, run_id: str) -> str:
+    return storage.join(paths.staging(run_id), "drops.parquet")
+
+
+def _write_drops(uri: str, dropped: Iterable[tuple[str, str]]) -> set[str]:
+    """Write (clip id, file) pairs; returns the files."""
+    files: set[str] = set()
+    with storage.writing(uri) as target, pq.ParquetWriter(target, DROPS_SCHEMA) as writer:
+        pairs = iter(dropped)
+        while batch := [pair for _, pair in zip(range(DROPS_BATCH), pairs)]:
+            clips, paths = zip(*batch)
+            files.update(paths)
+            writer.write_batch(pa.record_batch([pa.array(clips), pa.array(paths)], schema=DROPS_SCHEMA))
+    return files
+
+
+def _read_drops(uri: str, files: Sequence[str]) -> dict[str, set[str]]:
+    """File -> clips to leave out of it, for some files."""
+    found: dict[str, set[str]] = defaultdict(set)
+    if not storage.exists(uri):
+        return found
+    fs, path = storage.filesystem(uri)
+    wanted = pa.array(files, pa.string())
+    with fs.open(path, "rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches():
+            here = batch.filter(pc.is_in(batch["file"], wanted))
+            for clip_id, name in zip(*(column.to_pylist() for column in here.columns)):
+                found[name].add(clip_id)
+    return found
