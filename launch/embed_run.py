@@ -2,7 +2,6 @@
 
 import argparse
 import platform
-import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -32,6 +31,7 @@ from launch.options import naming
 from launch.screen import describe_embedding, showing_progress
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
+from launch.tables import new_run_id
 from launch.words import last_line
 from pipelines.job import EmbedJob
 
@@ -54,7 +54,7 @@ def embed_table(
         raise UsageError(
             f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
         )
-    run_id = _run_id()
+    run_id = new_run_id()
     lock = holding(paths, spec.fingerprint(weights.digest), run_id)
     try:
         with lock, interruptible():
@@ -182,10 +182,6 @@ def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     if storage.exists(paths.record(run_id)):
         return f"interrupted after the commit: the table is at run {run_id}"
     return "interrupted; the table is as it was, the next run takes over the shards that are finished"
-
-
-def _run_id() -> str:
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def _root(args: argparse.Namespace, state: TableState, inputs: Sequence[Pattern | ListFile]) -> str:

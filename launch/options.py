@@ -187,6 +187,11 @@ def spec_of(args: argparse.Namespace) -> EmbeddingSpec:
         raise UsageError(f"{flag} {error.problem}") from None
 
 
+def add_table_flag(parser: argparse.ArgumentParser) -> None:
+    """`--table`."""
+    parser.add_argument("--table", required=True, metavar="URI", help="the table")
+
+
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """`--quiet` and `--json`, which every command has."""
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from launch.options import Parser, add_output_flags, naming, writing_to
+from launch.options import Parser, add_output_flags, add_table_flag, writing_to
 from launch.words import duration, printable, size
 
 DESCRIPTION = """\
@@ -22,7 +22,7 @@ COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time"
 def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
-    parser.add_argument("--table", required=True, metavar="URI", help="the table")
+    add_table_flag(parser)
     parser.add_argument(
         "--spec", metavar="FP", help="only runs of this spec (a fingerprint's beginning)"
     )
@@ -35,16 +35,14 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """List the runs; returns the exit code."""
     args = parser.parse(argv)
     from l3core import storage
-    from l3core.table.layout import TablePaths
-    from l3core.table.state import existing_state, read_json
+    from l3core.table.state import read_json
+    from launch.tables import open_table
 
-    with naming("--table"):
-        paths = TablePaths(storage.absolute(args.table).rstrip("/"))
-        existing_state(paths)
+    paths, _ = open_table(args)
     names = storage.names_below(paths.runs, suffix=".json")
     records = [read_json(storage.join(paths.runs, name)) for name in names]
     records = [record for record in records if record["fingerprint"].startswith(args.spec or "")]
-    records.sort(key=lambda record: record["commit"])
+    records.sort(key=lambda record: (record["commit"], record["committed_at"]))
     if args.plot:
         _write_page(args.plot, paths.root, records)
     if args.json:
@@ -73,12 +71,16 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["run_id"],
         record["fingerprint"],
         duration(record["wall_s"]),
-        ", ".join(f"{count} {status}" for status, count in clips) or "nothing to do",
+        ", ".join(f"{count} {status}" for status, count in clips) or _without_clips(record),
         str(record["windows"]),
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
         size(record["bytes_written"]),
     )
+
+
+def _without_clips(record: dict[str, Any]) -> str:
+    return "nothing to do" if record["command"] == "embed" else str(record["command"])
 
 
 def _print_table(records: Sequence[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -59,6 +59,42 @@ def showing_progress(
     finally:
         stop.set()
         thread.join()
+
+
+class Steps(NamedTuple):
+    """So many of so many steps are done."""
+
+    done: int = 0
+    total: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of all steps, 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first is done."""
+        return self.done > 0
+
+
+@contextmanager
+def showing_steps(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how far something of equal steps is; the block calls what it is given with (done, total)."""
+    steps = Steps()
+
+    def report(done: int, total: int) -> None:
+        nonlocal steps
+        steps = Steps(done, total)
+
+    def describe(steps: Steps, seconds: float) -> str:
+        if not steps.begun:
+            return what
+        left = time_left(steps, max(seconds, POLL_S))
+        return f"{what}: {steps.done} of {steps.total} files, {duration(left)} left"
+
+    with showing_progress(lambda: steps, describe, quiet=quiet):
+        yield report
 
 
 def describe_embedding(progress: Progress, seconds: float) -> str:

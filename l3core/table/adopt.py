@@ -27,7 +27,9 @@ class Adopted(NamedTuple):
     keys: frozenset[Key]
 
 
-def adopt(paths: TablePaths, run_id: str, dead: Iterable[str], wanted: Iterable[Key]) -> Adopted:
+def adopt(
+    paths: TablePaths, run_id: str, root: str, dead: Iterable[str], wanted: Iterable[Key]
+) -> Adopted:
     """Move the usable finished shards of dead runs into this run's staging folder.
 
     They are fenced (`l3core.table.state.fence`): should one be alive after all, it cannot commit.
@@ -35,6 +37,7 @@ def adopt(paths: TablePaths, run_id: str, dead: Iterable[str], wanted: Iterable[
     Args:
         paths: of the table.
         run_id: of this run.
+        root: clip ids are paths below it; what was done below another has other ids.
         dead: the runs that left them.
         wanted: keys of all pieces that have to be done.
     """
@@ -42,6 +45,8 @@ def adopt(paths: TablePaths, run_id: str, dead: Iterable[str], wanted: Iterable[
     facts: dict[tuple[str, str], tuple[str, str]] = {}
     for run in dead:
         folder = storage.join(paths.staging(run), "done")
+        if (owner_of(paths, run) or {}).get("root") != root:
+            continue
         for name in storage.names_below(folder, suffix=".json"):
             manifest = json.loads(storage.read_bytes(storage.join(folder, name)))
             if _usable(manifest, storage.join(folder, manifest["staged"])):
@@ -74,31 +79,39 @@ def _usable(manifest: dict[str, Any], file: str) -> bool:
     return manifest["file"] is None or storage.exists(file)
 
 
-def claim_staging(paths: TablePaths, run_id: str, fingerprint: str) -> None:
-    """Say whose a run's staging folder is, before anything else is put there."""
-    owner = {"fingerprint": fingerprint}
+def claim_staging(paths: TablePaths, run_id: str, fingerprint: str, root: str) -> None:
+    """Say whose a run's staging folder is, before anything else is put there.
+
+    Args:
+        paths: of the table.
+        run_id: of the run.
+        fingerprint: whose next run may take it over; empty for what is about the whole table.
+        root: clip ids in it are paths below this.
+    """
+    owner = {"fingerprint": fingerprint, "root": root}
     storage.write_bytes(_owner(paths, run_id), json.dumps(owner).encode())
 
 
 def dead_runs(paths: TablePaths, run_id: str, fingerprint: str) -> list[str]:
     """Other runs that left a staging folder, for the run that holds the partition's lock.
 
-    Those of this spec; and folders that nobody can adopt, since it is no longer known whose they were.
+    Those of this spec; and folders that nobody can adopt, since they are of no spec or no longer say of
+    which. Whoever removes or adopts them puts a fence first.
     """
     found = []
     for name in storage.names_below(paths.all_staging, suffix=""):
         if name == run_id:
             continue
-        owner = owner_of(paths, name)
-        if owner == fingerprint or (owner is None and name not in owners(paths).values()):
+        owner = (owner_of(paths, name) or {}).get("fingerprint")
+        if (owner and owner == fingerprint) or (not owner and name not in owners(paths).values()):
             found.append(name)
     return found
 
 
-def owner_of(paths: TablePaths, run_id: str) -> str | None:
-    """The fingerprint that a staging folder is for; None if it does not say so."""
+def owner_of(paths: TablePaths, run_id: str) -> dict[str, str] | None:
+    """What a staging folder says of itself: `fingerprint` and `root`; None if nothing."""
     try:
-        return json.loads(storage.read_bytes(_owner(paths, run_id)))["fingerprint"]
+        return json.loads(storage.read_bytes(_owner(paths, run_id)))
     except FileNotFoundError:
         return None
 

@@ -161,7 +161,7 @@ def update_ledger(
     while waiting is not None:
         rows: list[LedgerRow] = []
         while waiting is not None and len(rows) < BATCH_ROWS:
-            rows.append(_resettled(waiting[1](None), moved))
+            rows.append(resettled(waiting[1](None), moved))
             waiting = next(changes, None)
         yield ledger_batch(rows)
 
@@ -192,7 +192,7 @@ def _changed(
     old = {row.clip_id: row for row in _rows_of(batch.filter(pa.array(touched)))}
     unknown = [make(None) for clip_id, make in changes.items() if clip_id not in old]
     known = [changes[row.clip_id](row) if row.clip_id in changes else row for row in old.values()]
-    new = ledger_batch(_resettled(row, moved) for row in [*unknown, *known])
+    new = ledger_batch(resettled(row, moved) for row in [*unknown, *known])
     rest = batch.filter(pa.array(~touched)).cast(LEDGER_SCHEMA)
     yield pa.Table.from_batches([rest, new]).sort_by("clip_id")
 
@@ -206,7 +206,7 @@ def _holds_any(lists: pa.ListArray, values: pa.Array) -> np.ndarray:
     return found
 
 
-def _resettled(row: LedgerRow, moved: Mapping[str, Sequence[Moved]]) -> LedgerRow:
+def resettled(row: LedgerRow, moved: Mapping[str, Sequence[Moved]]) -> LedgerRow:
     """The row with the files that its windows are in now."""
     files: list[str] = []
     for file in row.files:

@@ -55,17 +55,26 @@ def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     _held.add(run_id)
     if storage.create(uri, content):
         return
-    owner = _read(uri)
-    if owner is not None and owner["run_id"] != run_id:
-        age_s = _age_s(paths, fingerprint, run_id)
-        if _may_be_alive(owner, age_s):
-            _held.discard(run_id)
-            until = datetime.now(timezone.utc) + timedelta(seconds=LEASE_S - age_s)
-            raise BusyError(
-                f"run {owner['run_id']} (process {owner['pid']} on {owner['host']}) is working on this "
-                f"table and spec; wait for it, or until {until:%H:%M} UTC if that machine is gone"
-            )
+    try:
+        refuse_if_busy(paths, fingerprint, run_id)
+    except BusyError:
+        _held.discard(run_id)
+        raise
     storage.write_bytes(uri, content)
+
+
+def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str) -> None:
+    """Raise BusyError if another run has the lock and may be alive."""
+    owner = _read(paths.lock(fingerprint))
+    if owner is None or owner["run_id"] == run_id:
+        return
+    age_s = _age_s(paths, fingerprint, run_id)
+    if _may_be_alive(owner, age_s):
+        until = datetime.now(timezone.utc) + timedelta(seconds=LEASE_S - age_s)
+        raise BusyError(
+            f"run {owner['run_id']} (process {owner['pid']} on {owner['host']}) is working on this "
+            f"table and spec; wait for it, or until {until:%H:%M} UTC if that machine is gone"
+        )
 
 
 def renew(paths: TablePaths, fingerprint: str, run_id: str) -> None:

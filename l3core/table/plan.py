@@ -212,8 +212,8 @@ def make_plan(
         if plan.empty:
             remove_staging(paths, dead)
             return plan
-        claim_staging(paths, run_id, fingerprint)
-        adopted = adopt(paths, run_id, dead, (piece.key for piece in _unspool(spooled)))
+        claim_staging(paths, run_id, fingerprint, root)
+        adopted = adopt(paths, run_id, root, dead, (piece.key for piece in _unspool(spooled)))
         rest = (piece for piece in _unspool(spooled) if piece.key not in adopted.keys)
         shards = [*_write_shards(paths, run_id, rest, spec=spec, total=total), *_adopted_shards(adopted)]
         write_notes(paths, run_id, notes)

@@ -11,7 +11,7 @@ entry without files: whoever planned before it cannot commit any more (`fence`).
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -101,6 +101,12 @@ def load_state(paths: TablePaths) -> TableState:
     if commit is not None and not _is_published(paths, commit):
         state = state._replace(pending=commit)
     return state
+
+
+def journal_entries(paths: TablePaths) -> Iterator[dict[str, Any]]:
+    """All commits, oldest first."""
+    for name in storage.names_below(paths.journal, suffix=".json"):
+        yield read_json(storage.join(paths.journal, name))
 
 
 def _entry_name(number: int) -> str:

@@ -1,0 +1,47 @@
+"""`l3flow repair`: a table after a crash."""
+
+import json
+from collections.abc import Sequence
+
+from launch.options import Parser, add_output_flags, add_table_flag, naming
+
+DESCRIPTION = """\
+Finish what a killed run had committed, write again what the journal tells and is missing, and remove
+what nobody can use. Every other command does the first by itself. Safe at any time.
+
+examples:
+  l3flow repair --table table
+  l3flow repair --table table --json
+"""
+
+
+def build_parser(prog: str) -> Parser:
+    """The options of this command."""
+    parser = Parser(prog=prog, description=DESCRIPTION)
+    add_table_flag(parser)
+    add_output_flags(parser)
+    return parser
+
+
+def run(argv: Sequence[str], parser: Parser) -> int:
+    """Mend the table; returns the exit code."""
+    args = parser.parse(argv)
+    from l3core import storage
+    from l3core.errors import TableError
+    from l3core.table.layout import TablePaths
+    from l3core.table.mend import mend
+    from l3core.table.state import load_state
+    from launch.tables import new_run_id
+
+    with naming("--table"):
+        paths = TablePaths(storage.absolute(args.table).rstrip("/"))
+        if not storage.exists(paths.root):
+            raise TableError(f"no table at {paths.root}")
+    done = list(mend(paths, new_run_id()))
+    commits = load_state(paths).commits
+    if args.json:
+        print(json.dumps({"table": paths.root, "commits": commits, "done": done}, indent=1))
+    elif not args.quiet:
+        print("\n".join(done) if done else "nothing to repair")
+        print(f"the table is at commit {commits}")
+    return 0
