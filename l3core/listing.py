@@ -30,6 +30,7 @@ from l3core.storage import (
     filesystem,
     read_bytes,
     stored,
+    type_of,
 )
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -59,7 +60,7 @@ class Pattern(NamedTuple):
     def objects(self) -> Iterator[StoredObject]:
         """What it names, sorted by URI."""
         prefix = self.folder.removesuffix(self.path)
-        if self.fs.isdir(self.path):
+        if type_of(self.fs, self.path) == "directory":
             for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden):
                 if self.matches(as_text(info["name"])):
                     yield stored(prefix + info["name"], info)
@@ -147,8 +148,9 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     uri = absolute(text, storage_options)
     fs, path = filesystem(uri, storage_options)
     magic = _MAGIC.search(path)
-    if magic is None or fs.exists(path):  # a name may hold a bracket
-        if fs.isdir(path):
+    there = type_of(fs, path)
+    if magic is None or there is not None:  # a name may hold a bracket
+        if there == "directory":
             return Pattern(text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False)
         return _below(text, uri, fs, path, as_text(path).__eq__, deep=False, hidden=True)
     fixed = path[: magic.start()].rpartition("/")[0]

@@ -270,14 +270,14 @@ def move(source: str, target: str, storage_options: StorageOptions = None) -> No
         else:
             fs.mv(path, target_path)
     except FileNotFoundError:
-        if not fs.exists(target_path):
+        if type_of(fs, target_path) is None:
             raise
 
 
 def remove(uri: str, *, recursive: bool = False, storage_options: StorageOptions = None) -> None:
     """Remove an object, or all below a folder; one that is not there is fine."""
     fs, path = filesystem(uri, storage_options)
-    while fs.exists(path):
+    while type_of(fs, path) is not None:
         try:
             fs.rm(path, recursive=recursive)
         except FileNotFoundError:  # somebody else removes the same, or part of it
@@ -286,17 +286,31 @@ def remove(uri: str, *, recursive: bool = False, storage_options: StorageOptions
 
 def exists(uri: str, storage_options: StorageOptions = None) -> bool:
     """Whether there is an object or folder."""
-    fs, path = filesystem(uri, storage_options)
-    return bool(fs.exists(path))
+    return type_of(*filesystem(uri, storage_options)) is not None
+
+
+def type_of(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """`file`, `directory`, `other`, or None if there is nothing.
+
+    fsspec's own `exists` and `isdir` take any failure of a store for "there is nothing", and a table or
+    a corpus that cannot be reached for an empty one.
+    """
+    try:
+        return str(fs.info(path)["type"])
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:  # below a file
+        return None
 
 
 def names_below(uri: str, *, suffix: str, storage_options: StorageOptions = None) -> list[str]:
     """Names of the objects directly in a folder that end in `suffix`, sorted; none if no such folder."""
     fs, path = filesystem(uri, storage_options)
-    if not fs.exists(path):
-        return []
     fs.invalidate_cache(path)
-    names = [posixpath.basename(name.rstrip("/")) for name in fs.ls(path, detail=False)]
+    try:
+        names = [posixpath.basename(name.rstrip("/")) for name in fs.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
     return sorted(name for name in names if name.endswith(suffix))
 
 
@@ -308,7 +322,7 @@ def files_below(uri: str, *, storage_options: StorageOptions = None) -> list[str
     """
     fs, path = filesystem(uri, storage_options)
     path = path.rstrip("/")
-    if not fs.isdir(path):
+    if type_of(fs, path) != "directory":
         raise UsageError(f"{uri} is no folder")
     fs.invalidate_cache(path)
     below = (name.removeprefix(path).lstrip("/") for name in fs.find(path))
@@ -344,4 +358,4 @@ def is_local(uri: str) -> bool:
 def is_folder_or_absent(uri: str, storage_options: StorageOptions = None) -> bool:
     """Whether a folder is there or could be made there."""
     fs, path = filesystem(uri, storage_options)
-    return not fs.isfile(path)
+    return type_of(fs, path) in ("directory", None)

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -32,16 +32,16 @@ def holding(paths: TablePaths, fingerprint: str, run_id: str) -> Iterator[None]:
     Raises:
         BusyError: another run has it and may be alive.
     """
-    acquire(paths, fingerprint, run_id)
     done = threading.Event()
-    beat = threading.Thread(target=_keep, args=(paths, fingerprint, run_id, done), daemon=True)
-    beat.start()
     try:
+        acquire(paths, fingerprint, run_id)
+        beat = threading.Thread(target=_keep, args=(paths, fingerprint, run_id, done), daemon=True)
+        beat.start()
         yield
     finally:
         done.set()
-        beat.join()
-        release(paths, fingerprint, run_id)
+        with suppress(OSError):  # what cannot be given back ends with its lease
+            release(paths, fingerprint, run_id)
 
 
 def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
@@ -52,15 +52,10 @@ def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """
     uri = paths.lock(fingerprint)
     content = _content(run_id)
-    _held.add(run_id)
-    if storage.create(uri, content):
-        return
-    try:
+    if not storage.create(uri, content):
         refuse_if_busy(paths, fingerprint, run_id)
-    except BusyError:
-        _held.discard(run_id)
-        raise
-    storage.write_bytes(uri, content)
+        storage.write_bytes(uri, content)
+    _held.add(run_id)
 
 
 def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str) -> None:

@@ -23,7 +23,7 @@ from l3core.table.manifests import read_manifest
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import SHARD_BYTES
 from l3core.table.plan import Plan, load_plan
-from l3core.table.state import TableState, check_unchanged, read_json, repair
+from l3core.table.state import TableState, check_unchanged, create_json, read_json, repair
 from l3core.table.windows_file import clip_rows, file_facts
 
 # A file below half of the target is small; when a partition has more of them than this they are merged.
@@ -182,11 +182,11 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
         manifest["files"].append(file_facts(file.uri, final, clip_rows(file.uri)))
         manifest["staged"][final] = file.uri.removeprefix(paths.at(""))
     _check(paths, task["sources"], left_out, manifest)
-    if storage.create(manifest_uri, json.dumps(manifest).encode()):
-        return manifest
-    for file in written:  # another try was faster
-        storage.remove(file.uri)
-    return read_json(manifest_uri)
+    there = create_json(manifest_uri, manifest)
+    if there["staged"] != manifest["staged"]:  # another try was faster
+        for file in written:
+            storage.remove(file.uri)
+    return there
 
 
 def _check(

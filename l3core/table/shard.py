@@ -1,6 +1,5 @@
 """`embed_shard`, the work of one Beam element: read, decode, embed, write one file and a manifest."""
 
-import json
 import socket
 import sys
 import uuid
@@ -26,7 +25,7 @@ from l3core.table.merge import merge_windows
 from l3core.table.pieces import Piece
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
-from l3core.table.state import read_json
+from l3core.table.state import create_json, read_json
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import clip_rows, file_facts, writing_windows
 
@@ -128,11 +127,10 @@ def embed_shard(
         "bytes_read": watch.bytes_read,
         "host": socket.gethostname(),
     }
-    # one line: for machines, and indenting is many times slower
-    if storage.create(manifest_uri, json.dumps(manifest).encode()):
-        return manifest
-    storage.remove(file)
-    return read_json(manifest_uri)
+    there = create_json(manifest_uri, manifest)
+    if there["staged"] != name:  # another try was faster
+        storage.remove(file)
+    return there
 
 
 def _embed(

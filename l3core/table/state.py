@@ -78,9 +78,26 @@ def write_json(uri: str, value: dict[str, Any]) -> None:
     storage.write_bytes(uri, to_json(value))
 
 
-def to_json(value: dict[str, Any]) -> bytes:
-    """JSON as this project writes it."""
-    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"  # ASCII: names may be no UTF-8
+def create_json(uri: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Put a JSON object in place if none is there; what is there now.
+
+    That may be `value` although the store said that it failed, or that there was one: an answer can be
+    lost on its way, and the request be tried again.
+    """
+    try:
+        if storage.create(uri, to_json(value, indent=None)):
+            return value
+    except OSError:
+        if not storage.exists(uri):
+            raise
+    return read_json(uri)
+
+
+def to_json(value: dict[str, Any], indent: int | None = 1) -> bytes:
+    """JSON as this project writes it; on one line, which is many times faster, with `indent` None."""
+    return (
+        json.dumps(value, indent=indent, sort_keys=True).encode() + b"\n"
+    )  # ASCII: names may be no UTF-8
 
 
 def load_state(paths: TablePaths) -> TableState:
@@ -222,21 +239,10 @@ def append(
         check(state)
         number = state.commits + 1
         commit = make(number) | {"writer": uuid.uuid4().hex}
-        if _create(storage.join(paths.journal, _entry_name(number)), commit):
+        entry = storage.join(paths.journal, _entry_name(number))
+        if create_json(entry, commit)["writer"] == commit["writer"]:
             return commit
         state = repair(paths)
-
-
-def _create(entry: str, commit: dict[str, Any]) -> bool:
-    """Whether this very entry is in the journal now; an answer may be lost on its way from a store."""
-    try:
-        if storage.create(entry, to_json(commit)):
-            return True
-    except OSError:
-        if storage.exists(entry) and read_json(entry)["writer"] == commit["writer"]:
-            return True
-        raise
-    return bool(read_json(entry)["writer"] == commit["writer"])
 
 
 def fence(paths: TablePaths, state: TableState, fingerprint: str, run_id: str, root: str) -> TableState:
