@@ -40,23 +40,31 @@ class Faults:
 
         def counted(*args, **kwargs):
             named = [arg for arg in (*args[bound:], *kwargs.values()) if isinstance(arg, str)]
-            # names in an already opened folder or of file descriptors have no path
             if not any(self.where in name for name in named):
                 return function(*args, **kwargs)
-            with self._lock:
-                number, self.count = self.count, self.count + 1
-            if self.at is not None and self.kind == "kill" and number >= self.at:
-                raise Killed
-            if number == self.at and self.kind == "raise":
-                raise OSError("injected")
-            result = function(*args, **kwargs)
-            if number == self.at and self.kind == "lost":
-                if hasattr(result, "close"):
-                    result.close()
-                raise OSError("injected, after it was done")
+            result = self._count(function, *args, **kwargs)
+            if isinstance(result, _Upload):  # what counts is its end
+                close = result.close
+                result.close = lambda: self._count(close)
             return result
 
         return counted
+
+    def _count(self, function, *args, **kwargs):
+        with self._lock:
+            number, self.count = self.count, self.count + 1
+        if self.at is not None and self.kind == "kill" and number >= self.at:
+            raise Killed
+        if number == self.at and self.kind == "raise":
+            raise OSError("injected")
+        result = function(*args, **kwargs)
+        if number == self.at and self.kind == "lost":
+            if hasattr(result, "abort"):
+                result.abort()
+            elif hasattr(result, "close"):
+                result.close()
+            raise OSError("injected, after it was done")
+        return result
 
 
 class _Os:
@@ -175,8 +183,11 @@ class _Upload:
         if kind is None:
             self.close()
         else:
-            self._file.close()
-            os.unlink(self._file.name)
+            self.abort()
+
+    def abort(self):
+        self._file.close()
+        os.unlink(self._file.name)
 
     def writable(self):
         return True
