@@ -44,11 +44,21 @@ class Faults:
                 return function(*args, **kwargs)
             result = self._count(function, *args, **kwargs)
             if isinstance(result, _Upload):  # what counts is its end
-                close = result.close
-                result.close = lambda: self._count(close)
+                self._count_end(result)
             return result
 
         return counted
+
+    def _count_end(self, upload):
+        close = upload.close
+
+        def end():
+            try:
+                self._count(close)
+            finally:
+                upload.abort()
+
+        upload.close = end
 
     def _count(self, function, *args, **kwargs):
         with self._lock:
@@ -187,7 +197,8 @@ class _Upload:
 
     def abort(self):
         self._file.close()
-        os.unlink(self._file.name)
+        if os.path.exists(self._file.name):
+            os.unlink(self._file.name)
 
     def writable(self):
         return True
@@ -207,8 +218,7 @@ class _Upload:
         try:
             (os.link if self._create else os.replace)(self._file.name, self._path)
         finally:
-            if os.path.exists(self._file.name):
-                os.unlink(self._file.name)
+            self.abort()
 
 
 ObjectStore.register()
