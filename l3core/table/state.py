@@ -94,10 +94,11 @@ def create_json(uri: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_json(value: dict[str, Any], indent: int | None = 1) -> bytes:
-    """JSON as this project writes it; on one line, which is many times faster, with `indent` None."""
-    return (
-        json.dumps(value, indent=indent, sort_keys=True).encode() + b"\n"
-    )  # ASCII: names may be no UTF-8
+    """JSON as this project writes it; with `indent` None on one line, which is many times faster.
+
+    It is ASCII, since names may be no UTF-8.
+    """
+    return json.dumps(value, indent=indent, sort_keys=True).encode() + b"\n"
 
 
 def load_state(paths: TablePaths) -> TableState:
