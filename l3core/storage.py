@@ -297,9 +297,7 @@ def type_of(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
     """
     try:
         return str(fs.info(path)["type"])
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:  # below a file
+    except (FileNotFoundError, NotADirectoryError):  # the latter: below a file
         return None
 
 
@@ -309,7 +307,7 @@ def names_below(uri: str, *, suffix: str, storage_options: StorageOptions = None
     fs.invalidate_cache(path)
     try:
         names = [posixpath.basename(name.rstrip("/")) for name in fs.ls(path, detail=False)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(name for name in names if name.endswith(suffix))
 

@@ -1,6 +1,5 @@
 """`l3flow embed`: its options, checked before anything runs."""
 
-import sys
 from collections.abc import Sequence
 
 from l3core.errors import BusyError, UsageError
@@ -81,6 +80,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     spec = spec_of(args)
     with quiet_libraries(args.log_file):
         from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
+        from launch.summary import say_skipped
 
         if args.dry_run:
             preview_table(args, spec)
@@ -90,6 +90,6 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         except BusyError as error:
             if args.if_running == "fail":
                 raise
-            print(f"l3flow: skipped: {error}", file=sys.stderr)
+            say_skipped(args, error)
             return 0
     return 3 if args.strict and not all_embedded(record) else 0

@@ -4,6 +4,7 @@ import argparse
 import platform
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -28,7 +29,13 @@ from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
-from launch.screen import describe_embedding, showing_progress
+from launch.screen import (
+    Counted,
+    Steps,
+    describe_embedding,
+    describe_listing,
+    showing_progress,
+)
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
 from launch.tables import new_run_id
@@ -57,7 +64,10 @@ def embed_table(
     run_id = new_run_id()
     lock = holding(paths, spec.fingerprint(weights.digest), run_id)
     try:
-        with lock, interruptible():
+        with ExitStack() as stack:
+            with writable(args.output):
+                stack.enter_context(lock)
+            stack.enter_context(interruptible())
             plan = _plan(args, paths, inputs, spec, weights, run_id)
             record = _execute(args, paths, plan, spec, weights, beam_options)
     except KeyboardInterrupt:
@@ -71,6 +81,15 @@ def embed_table(
     return record
 
 
+@contextmanager
+def writable(output: str) -> Iterator[None]:
+    """Let a place where no table can be be an error of the flag that names it."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise UsageError(f"--output {output}: cannot write a table there: {error}") from None
+
+
 def _plan(
     args: argparse.Namespace,
     paths: TablePaths,
@@ -79,19 +98,24 @@ def _plan(
     weights: Weights,
     run_id: str,
 ) -> Plan:
+    started_at = datetime.now(timezone.utc).isoformat()
     state = repair(paths)
-    return make_plan(
-        paths,
-        state,
-        _listing(args, inputs, paths),
-        spec=spec,
-        weights_digest=weights.digest,
-        root=_root(args, state, inputs),
-        run_id=run_id,
-        started_at=datetime.now(timezone.utc).isoformat(),
-        rules=_rules(args, inputs),
-        limits=_limits(args),
-    )
+    listing = Counted(_listing(args, inputs, paths))
+    known = sum(state.files[path]["rows"] for path in state.ledger(spec.fingerprint(weights.digest)))
+    quiet = args.quiet or args.json
+    with showing_progress(lambda: Steps(listing.count, known), describe_listing, quiet=quiet):
+        return make_plan(
+            paths,
+            state,
+            listing,
+            spec=spec,
+            weights_digest=weights.digest,
+            root=_root(args, state, inputs),
+            run_id=run_id,
+            started_at=started_at,
+            rules=_rules(args, inputs),
+            limits=_limits(args),
+        )
 
 
 def _rules(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile]) -> Rules:

@@ -31,6 +31,7 @@ class Shown(Protocol):
 
 
 P = TypeVar("P", bound=Shown)
+T = TypeVar("T")
 
 
 @contextmanager
@@ -61,8 +62,21 @@ def showing_progress(
         thread.join()
 
 
+class Counted(Iterator[T]):
+    """An iterator that knows how many items it has given."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self.count = 0
+
+    def __next__(self) -> T:
+        item = next(self._items)
+        self.count += 1
+        return item
+
+
 class Steps(NamedTuple):
-    """So many of so many steps are done."""
+    """So many of so many steps are done; a total of 0 is not known."""
 
     done: int = 0
     total: int = 0
@@ -70,7 +84,7 @@ class Steps(NamedTuple):
     @property
     def share(self) -> float:
         """Of all steps, 0 to 1."""
-        return self.done / self.total if self.total else 0.0
+        return min(1.0, self.done / self.total) if self.total else 0.0
 
     @property
     def begun(self) -> bool:
@@ -97,8 +111,17 @@ def showing_steps(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
         yield report
 
 
+def describe_listing(steps: Steps, seconds: float) -> str:
+    """Files that were looked at, rate and time left, in words."""
+    rate = f"{steps.done} files, {steps.done / max(seconds, POLL_S):.0f} files/s"
+    left = f", {duration(time_left(steps, seconds))} left" if steps.share else ""
+    return f"comparing input and table: {rate}{left}"
+
+
 def describe_embedding(progress: Progress, seconds: float) -> str:
     """Files, rates and time left, in words."""
+    if progress.to_rewrite:
+        return f"rewriting files: {progress.rewritten} of {progress.to_rewrite}"
     if not progress.windows:
         return "loading the model" if not progress.files else f"{progress.files} files"
     seconds = max(seconds, POLL_S)

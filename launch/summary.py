@@ -1,8 +1,10 @@
 """What people and machines read when a run is over."""
 
+import argparse
 import json
 from typing import Any
 
+from l3core.errors import BusyError
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import GONE, TablePaths
 from l3core.table.ledger import read_ledger
@@ -19,6 +21,14 @@ def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
     """The run record and where the table is."""
     facts = {"table": paths.root, "peak_rss_bytes": peak_rss_bytes(), **record}
     print(json.dumps(facts, indent=1, sort_keys=True))
+
+
+def say_skipped(args: argparse.Namespace, busy: BusyError) -> None:
+    """That nothing was done, because another run is at work."""
+    if args.json:
+        print(json.dumps({"skipped": str(busy)}))
+    elif not args.quiet:
+        print(f"skipped: {busy}")
 
 
 def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:

@@ -24,12 +24,16 @@ class Progress(NamedTuple):
         files: accounted for.
         windows: embedded.
         audio_s: seconds of audio in them.
+        rewritten: windows files that were rewritten.
+        to_rewrite: that have to be; known when everything is embedded.
     """
 
     share: float
     files: int
     windows: int
     audio_s: float
+    rewritten: int = 0
+    to_rewrite: int = 0
 
     @property
     def begun(self) -> bool:
@@ -87,11 +91,14 @@ class RunProgress:
         running = {shard: self._read("progress", shard) for shard in self._names("progress")}
         running = {shard: note for shard, note in running.items() if shard not in self._done}
         notes = [*self._done.values(), *running.values()]
+        to_rewrite = len(self._names("rewrites")) if len(self._done) == len(self._shards) else 0
         return Progress(
             share=self._share(running),
             files=int(sum(note["files"] for note in notes)),
             windows=int(sum(note["windows"] for note in notes)),
             audio_s=sum(note["audio_s"] for note in notes),
+            rewritten=len(self._names("rewritten")) if to_rewrite else 0,
+            to_rewrite=to_rewrite,
         )
 
     def _share(self, running: dict[str, dict[str, Any]]) -> float:
