@@ -56,20 +56,9 @@ def embed_table(
         BusyError: another run is working on the same table and spec.
         RunError: the run failed; the message says how the table is.
     """
-    paths, inputs, weights = _open(args, spec)
-    if not args.allow_empty and next(_listing(args, inputs, paths), None) is None:
-        raise UsageError(
-            f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
-        )
-    run_id = new_run_id()
-    lock = holding(paths, spec.fingerprint(weights.digest), run_id)
+    paths, run_id = _paths(args), new_run_id()
     try:
-        with ExitStack() as stack:
-            with writable(args.output):
-                stack.enter_context(lock)
-            stack.enter_context(interruptible())
-            plan = _plan(args, paths, inputs, spec, weights, run_id)
-            record = _execute(args, paths, plan, spec, weights, beam_options)
+        plan, record = _embed(args, paths, spec, beam_options, run_id)
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(paths, run_id)) from None
     except OSError as error:  # a disk or store that fails
@@ -81,8 +70,28 @@ def embed_table(
     return record
 
 
+def _embed(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    spec: EmbeddingSpec,
+    beam_options: Sequence[str],
+    run_id: str,
+) -> tuple[Plan, dict[str, Any]]:
+    inputs, weights = _open(args, paths, spec)
+    if not args.allow_empty and next(_listing(args, inputs, paths), None) is None:
+        raise UsageError(
+            f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
+        )
+    with ExitStack() as stack:
+        with _writable(args.output):
+            stack.enter_context(holding(paths, spec.fingerprint(weights.digest), run_id))
+        stack.enter_context(interruptible())
+        plan = _plan(args, paths, inputs, spec, weights, run_id)
+        return plan, _execute(args, paths, plan, spec, weights, beam_options)
+
+
 @contextmanager
-def writable(output: str) -> Iterator[None]:
+def _writable(output: str) -> Iterator[None]:
     """Let a place where no table can be be an error of the flag that names it."""
     try:
         yield
@@ -135,7 +144,8 @@ def _limits(args: argparse.Namespace) -> Limits:
 
 def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     """Say what a run would do and how long it would take; writes nothing."""
-    paths, inputs, weights = _open(args, spec)
+    paths = _paths(args)
+    inputs, weights = _open(args, paths, spec)
     state = load_state(paths)
     preview = preview_run(
         paths,
@@ -156,17 +166,20 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
         print_preview(paths, spec, preview, speed)
 
 
+def _paths(args: argparse.Namespace) -> TablePaths:
+    with naming("--output"):
+        return TablePaths(storage.absolute(args.output).rstrip("/"))
+
+
 def _open(
-    args: argparse.Namespace, spec: EmbeddingSpec
-) -> tuple[TablePaths, list[Pattern | ListFile], Weights]:
-    """The table, the inputs and the weights that the options name."""
+    args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec
+) -> tuple[list[Pattern | ListFile], Weights]:
+    """The inputs and the weights that the options name."""
     with naming("--input"):
         inputs = [parse_input(text) for text in args.input]
-    with naming("--output"):
-        paths = TablePaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; a table needs a folder")
-    return paths, inputs, load_weights(spec)
+    return inputs, load_weights(spec)
 
 
 def _listing(
@@ -190,10 +203,14 @@ def _after_failure(paths: TablePaths, run_id: str) -> str:
     try:
         pending = load_state(paths).pending
         published = storage.exists(paths.record(run_id))
+        staging = storage.exists(paths.staging(run_id))
+        taken = staging and not storage.exists(storage.join(paths.staging(run_id), "owner.json"))
     except OSError:
         return "and the table cannot be read: l3flow repair will tell how it is"
     if published or (pending is not None and pending["record"]["run_id"] == run_id):
         return "after its commit: the next command finishes publishing it"
+    if taken:
+        return "another run has taken over from this one, which was silent for too long"
     return "the table is as it was"
 
 

@@ -5,6 +5,7 @@ Every operation on a table is counted, those of `os` that `l3core.storage` uses 
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -26,8 +27,9 @@ class Faults:
     Args:
         where: part of the paths that count.
         at: number of the operation that fails; None for none.
-        kind: `kill`: that one and all after it raise `Killed`; `raise`: that one raises OSError;
-            `lost`: that one is done, and then raises OSError, as when an answer is lost.
+        kind: `kill`: that one and all after it raise `Killed`; `die`: the process is killed before it;
+            `raise`: that one raises OSError; `lost`: that one is done, and then raises OSError, as when
+            an answer is lost.
     """
 
     def __init__(self, where, at=None, kind="kill"):
@@ -65,6 +67,8 @@ class Faults:
             number, self.count = self.count, self.count + 1
         if self.at is not None and self.kind == "kill" and number >= self.at:
             raise Killed
+        if number == self.at and self.kind == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         if number == self.at and self.kind == "raise":
             raise OSError("injected")
         result = function(*args, **kwargs)

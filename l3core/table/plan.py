@@ -8,11 +8,12 @@ the run's staging folder. Neither the launcher nor a runner ever holds the corpu
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 from l3core import storage
-from l3core.errors import UsageError
+from l3core.errors import RunError, UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
 from l3core.table.adopt import Adopted, adopt, claim_staging, dead_runs, remove_staging
@@ -223,14 +224,35 @@ def make_plan(
 
 
 def load_plan(paths: TablePaths, run_id: str) -> Plan:
-    """The plan of a run from its staging folder."""
-    return Plan.from_json(read_json(storage.join(paths.staging(run_id), "plan.json")))
+    """The plan of a run from its staging folder.
+
+    Raises:
+        RunError: another run has taken it over.
+    """
+    with _taken_over(run_id):
+        return Plan.from_json(read_json(storage.join(paths.staging(run_id), "plan.json")))
 
 
 def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
-    """What a shard is made of."""
+    """What a shard is made of.
+
+    Raises:
+        RunError: another run has taken it over.
+    """
     uri = storage.join(paths.staging(run_id), "shards", f"{shard}.json")
-    return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
+    with _taken_over(run_id):
+        return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
+
+
+@contextmanager
+def _taken_over(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise RunError(
+            f"the staging folder of run {run_id} is gone: another run has taken over from this one, "
+            "which was silent for too long"
+        ) from None
 
 
 def write_notes(paths: TablePaths, run_id: str, notes: IO[str]) -> None:

@@ -217,7 +217,8 @@ def rewritten(paths: TablePaths, run_id: str) -> Iterator[dict[str, Any]]:
         try:
             yield read_json(storage.join(folder, "rewritten", name))
         except FileNotFoundError:
-            raise RunError(f"rewrite {name} was not finished; run it again") from None
+            number = name.removesuffix(".json")
+            raise RunError(f"rewrite {number} was not finished; run it again") from None
 
 
 def _drops_uri(paths: TablePaths, run_id: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from l3core.table import lock
 from l3core.table.read import read_windows
 from launch.main import main
 from tests.corpus import (
@@ -50,7 +51,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     ENGINES["fake"] = EngineInfo("slow_engine", ("float32",))
     fake_model.register()
+    from l3core.table import lock
     from launch.main import main
+    lock.LEASE_S, lock.RENEW_EVERY_S = 2.0, 0.2
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -173,6 +176,47 @@ def test_an_interrupted_run_says_so_and_is_adopted(tmp_path):
     assert main(command(corpus, table)) == 0
     assert table_rows(table) == expected_rows(corpus)
     assert dead in {row["run_id"] for row in ledger(table).values()}
+
+
+def test_a_paused_run_that_wakes_up_cannot_commit_over_the_next_one(tmp_path, monkeypatch):
+    corpus, table = write_files(tmp_path / "corpus", 16), tmp_path / "table"
+    with slow_run(tmp_path, corpus, table) as process:
+        wait_for_manifests(process, table, 2)
+        (paused,) = staged_runs(table)
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(lock, "LEASE_S", 2.0)
+        time.sleep(2.5)
+        assert main(command(corpus, table)) == 0  # its lease has ended
+        after = snapshot(table)
+        assert table_rows(table) == expected_rows(corpus)
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.count("\n") == 1
+    assert "another run has taken over" in said
+    assert snapshot(table) == after
+    assert paused in {row["run_id"] for row in ledger(table).values()}  # what it had done was adopted
+    (corpus / "000.wav").unlink()
+    assert main([*command(corpus, table), "--prune"]) == 0
+    assert staged_runs(table) == []  # what it wrote after it woke up, too
+
+
+def test_a_living_run_is_skipped_when_asked(killed, tmp_path, capsys):
+    corpus, table = write_files(tmp_path / "corpus", 8), tmp_path / "table"
+    with slow_run(tmp_path, corpus, table) as process:
+        wait_for_manifests(process, table, 1)
+        (running,) = staged_runs(table)
+        assert main([*command(corpus, table), "--if-running", "skip"]) == 0
+        assert capsys.readouterr() == ("", "")
+        loud = [word for word in command(corpus, table) if word != "--quiet"]
+        assert main([*loud, "--if-running", "skip"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"skipped: run {running} (process {process.pid} on ")
+        assert main([*loud, "--if-running", "skip", "--json"]) == 0
+        assert running in json.loads(capsys.readouterr().out)["skipped"]
+        assert main([*command(corpus, table), "--if-running", "fail"]) == 1
+        assert process.wait(60) == 0
+    assert table_rows(table) == expected_rows(corpus)
 
 
 class Stopped(BaseException):

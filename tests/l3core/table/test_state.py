@@ -6,8 +6,17 @@ import pytest
 
 from l3core import storage
 from l3core.errors import TableError
+from l3core.table import state as module
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState, choose_spec, existing_state, load_state, publish, repair
+from l3core.table.state import (
+    TableState,
+    choose_spec,
+    existing_state,
+    keep_index,
+    load_state,
+    publish,
+    repair,
+)
 
 
 @pytest.fixture
@@ -139,3 +148,88 @@ def test_a_table_without_any_spec_says_so(paths):
     with pytest.raises(TableError) as caught:
         choose_spec(paths, TableState(1, "/", {}, None, {}), None)
     assert "several" not in str(caught.value)
+
+
+def test_what_many_commits_come_to_is_kept(paths, monkeypatch):
+    monkeypatch.setattr(module, "COMMITS_AN_INDEX", 3)
+    for number in range(1, 12):
+        name = f"windows/spec=s1/{number}.parquet"
+        gone = [f"windows/spec=s1/{number - 1}.parquet"] if number % 2 == 0 else []
+        commit(paths, number, added=[name], removed=gone)
+        keep_index(paths)
+    replayed = load_state(paths)
+    assert sorted(replayed.files) == [f"windows/spec=s1/{n}.parquet" for n in (10, 11, 2, 4, 6, 8)]
+    assert storage.names_below(paths.index, suffix=".json") == ["00000006.json", "00000009.json"]
+    read = []
+    real = module.read_json
+    monkeypatch.setattr(module, "read_json", lambda uri: read.append(uri[-13:]) or real(uri))
+    assert load_state(paths) == replayed
+    assert read == ["00000009.json", "00000010.json", "00000011.json"]
+    for name in storage.names_below(paths.index, suffix=".json"):
+        storage.remove(f"{paths.index}/{name}")
+    assert load_state(paths) == replayed  # it is derived: nothing is lost with it
+
+
+def test_a_kept_state_does_not_hide_that_the_last_commit_is_pending(paths, monkeypatch):
+    monkeypatch.setattr(module, "COMMITS_AN_INDEX", 2)
+    commit(paths, 1, added=[A])
+    commit(paths, 2, added=[B])
+    keep_index(paths)
+    storage.remove(paths.record("run-2"))
+    assert load_state(paths).pending["record"]["run_id"] == "run-2"
+
+
+def test_a_missing_commit_is_no_shorter_history(paths):
+    commit(paths, 1, added=[A])
+    commit(paths, 2, added=[B])
+    commit(paths, 3, added=[C], removed=[A])
+    storage.remove(f"{paths.journal}/00000002.json")
+    with pytest.raises(TableError, match="commit 2 is missing"):
+        load_state(paths)
+
+
+@pytest.mark.parametrize("content", [b"", b"{half", b"[1]"])
+def test_a_damaged_commit_is_one_line(paths, content):
+    commit(paths, 1, added=[A])
+    storage.write_bytes(f"{paths.journal}/00000002.json", content)
+    with pytest.raises(TableError, match=r"00000002.json is damaged, it is no JSON"):
+        load_state(paths)
+
+
+def test_an_answer_that_is_lost_is_read_back(paths, monkeypatch):
+    create = storage.create
+
+    def lost(uri, content):
+        create(uri, content)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(storage, "create", lost)
+    assert module.create_json(f"{paths.journal}/x.json", {"a": 1}) == {"a": 1}
+    assert module.create_json(f"{paths.journal}/x.json", {"a": 2}) == {"a": 1}
+
+    def refused(uri, content):
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(storage, "create", refused)
+    with pytest.raises(TimeoutError):
+        module.create_json(f"{paths.journal}/y.json", {"a": 1})
+
+
+def test_a_dropped_partition_is_cleared(paths):
+    commit(paths, 1, added=[A, B])
+    entry = {
+        "spec": None,
+        "staged": {},
+        "cleared": ["specs/s1.json"],
+        "record": {
+            "layout": 1,
+            "run_id": "run-2",
+            "root": "/corpus",
+            "fingerprint": "s1",
+            "files_added": [],
+            "files_removed": [A, B],
+        },
+    }
+    assert storage.create(f"{paths.journal}/00000002.json", json.dumps(entry).encode())
+    assert repair(paths).fingerprints == []
+    assert files(paths) == ["runs/run-1.json", "runs/run-2.json", "table.json"]
