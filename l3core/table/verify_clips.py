@@ -107,11 +107,11 @@ def _check_sequence(runs: Sequence[WindowRun], *, complete: bool) -> Iterator[Fi
         following = max(following, end)
     if again:
         count, run = sum(count for count, _ in again), again[0][1]
-        problem = f"{run.clip_id}: each window should be there once, {count} are more, the first is "
-        yield Finding("duplicate-windows", run.path, f"{problem}window {run.first}")
+        problem = f"{run.clip_id}: each window should be there once, rows in excess: {count}, "
+        yield Finding("duplicate-windows", run.path, f"{problem}the first is of window {run.first}")
     if gaps:
         count, run = sum(count for count, _ in gaps), gaps[0][1]
-        problem = f"{run.clip_id}: should have windows 0 to {following - 1}, {count} are missing, "
+        problem = f"{run.clip_id}: should have windows 0 to {following - 1}, missing: {count}, "
         yield Finding("missing-windows", run.path, f"{problem}the first before window {run.first}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,7 @@ from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.spool import Stream
 from l3core.table.state import load_state
 from l3core.table.verify import verify_table
+from l3core.table.verify_rows import LedgerScan
 from l3core.weights import to_h5
 from tests.corpus import SPEC, PlainRun, replace_file, write_audio, write_mixed
 
@@ -65,18 +67,18 @@ class Table:
         self.state = load_state(self.paths)
         self.specs = {read["spec"]["grid"]: read["fingerprint"] for read in self._specs()}
         self.fingerprint = self.specs["center"]
-        self.windows = self.folder / self._file_of("a/b.flac")
+        self.windows = self.file_of("a/b.flac", "center")
         self.ledger = self.folder / self.state.ledger(self.fingerprint)[0]
 
     def _specs(self):
         return [json.loads(path.read_bytes()) for path in (self.folder / "specs").iterdir()]
 
-    def _file_of(self, clip_id):
+    def file_of(self, clip_id, grid):
         """The file that holds a clip and others."""
-        for path in self.state.windows(self.fingerprint):
+        for path in self.state.windows(self.specs[grid]):
             found = set(pq.read_table(self.folder / path)["clip_id"].to_pylist())
             if clip_id in found and len(found) > 1:
-                return path
+                return self.folder / path
         raise AssertionError
 
     def relative(self, path):
@@ -341,6 +343,35 @@ def file_committed_twice(table):
     table.edit_commits(change)
 
 
+@damage("duplicate-windows", "windows-written", "clip-files")
+def one_window_committed_again_in_a_file_of_its_own(table):
+    """Of a recording whose other windows follow in further files: they are not missing for that."""
+    again = table.windows.with_name("again.parquet")
+    for path in table.state.windows(table.fingerprint):
+        rows = pq.read_table(table.folder / path)
+        found = rows.filter((pc.field("clip_id") == "long.wav") & (pc.field("window") == 1))
+        if len(found):
+            pq.write_table(found, again)
+    facts = {"path": table.relative(again), "sha256": "", "bytes": 0, "rows": 1}
+    table.edit_commits(lambda record: record["files_added"].append(dict(facts)))
+    table.record_again(again)
+
+
+@damage("missing-file", "windows-written")
+def file_deleted_and_a_window_dropped_from_another(table):
+    table.windows.unlink()
+    path = table.file_of("short.wav", "center")
+    table.rewrite(path, lambda rows: rows[:-1])
+
+
+@damage("missing-file", "not-in-ledger")
+def ledger_row_removed_and_a_file_of_the_clip_deleted(table):
+    rows = pq.read_table(table.ledger).to_pylist()
+    files = rows[row_of(rows, "long.wav")]["files"]
+    table.rewrite(table.ledger, lambda rows: [row for row in rows if row["clip_id"] != "long.wav"])
+    (table.folder / files[1]).unlink()
+
+
 @damage("start-times", "duplicate-windows", "missing-windows")
 def window_below_zero(table):
     table.rewrite(table.windows, changed("a/b.flac", 0, window=-1))
@@ -359,6 +390,33 @@ def infinity(table):
 @damage("not-finite")
 def null_in_a_vector(table):
     table.rewrite(table.windows, changed("a/b.flac", 3, embedding=[None] + [1.0] * 7))
+
+
+@damage("not-finite")
+def start_time_that_is_nan(table):
+    table.rewrite(table.windows, changed("a/b.flac", 3, start_s=float("nan")))
+
+
+@damage("start-times")
+def only_window_of_the_paper_grid_before_its_middle(table):
+    # a window of 0.25 s in the middle of which the signal stands: -0.125 or later
+    table.rewrite(table.file_of("short.wav", "paper"), changed("short.wav", 0, start_s=-0.126))
+
+
+@damage("start-times")
+def only_window_of_the_paper_grid_within_the_signal(table):
+    table.rewrite(table.file_of("short.wav", "paper"), changed("short.wav", 0, start_s=0.001))
+
+
+@damage("missing-windows", "windows-written")
+def first_window_dropped_behind_a_clip_of_one_window(table):
+    def change(rows):
+        index = row_of(rows, "silent.wav", 0)
+        assert (rows[index - 1]["clip_id"], rows[index - 1]["window"]) == ("short.wav", 0)
+        del rows[index]
+        return rows
+
+    table.rewrite(table.file_of("short.wav", "center"), change)
 
 
 @damage("start-times")
@@ -421,6 +479,16 @@ def failed_clip_with_a_file(table):
     table.rewrite(table.ledger, changed("bad/text.wav", files=[table.relative(table.windows)]))
 
 
+@damage("failed-with-windows", "windows-written")
+def failed_clip_with_a_number_written(table):
+    table.rewrite(table.ledger, changed("bad/text.wav", windows_written=2))
+
+
+@damage("ledger-counts", "windows-written")
+def truncated_with_less_than_none_written(table):
+    table.rewrite(table.ledger, changed("cut.flac", windows_written=-1))
+
+
 @damage("ledger-counts")
 def ok_with_more_expected(table):
     table.rewrite(table.ledger, changed("a/b.flac", windows_expected=7))
@@ -479,6 +547,18 @@ def run_record_emptied(table):
     (table.folder / "runs/run-2.json").write_bytes(b"")
 
 
+@damage("journal", "orphan-file")
+def entry_and_its_record_deleted(table):
+    (table.folder / "_l3flow/journal/00000003.json").unlink()
+    (table.folder / "runs/run-3.json").unlink()
+
+
+@damage("run-record")
+def folder_in_place_of_a_run_record(table):
+    (table.folder / "runs/run-2.json").unlink()
+    (table.folder / "runs/run-2.json").mkdir()
+
+
 @damage("run-record")
 def run_record_of_nobody(table):
     shutil.copy(table.folder / "runs/run-2.json", table.folder / "runs/run-9.json")
@@ -502,12 +582,6 @@ def last_entry_deleted(table):
 @damage("journal")
 def all_entries_deleted(table):
     shutil.rmtree(table.folder / "_l3flow/journal")
-
-
-@damage("journal", "orphan-file")
-def entry_and_its_record_deleted(table):
-    (table.folder / "_l3flow/journal/00000003.json").unlink()
-    (table.folder / "runs/run-3.json").unlink()
 
 
 @damage("journal", "orphan-file")
@@ -757,6 +831,47 @@ def test_any_spec_and_staging_of_a_commit_never_ends_the_check(table, other):
     assert table.findings()
 
 
+def test_a_run_record_stands_in_for_no_other_commit(table):
+    """Neither for one that is lost, nor for one that never was."""
+    for lost in ("_l3flow/journal/00000003.json", "runs/run-3.json"):
+        (table.folder / lost).unlink()
+    table.edit("runs/run-2.json", lambda record: record.update(commit=3))
+    kinds = [finding.kind for finding in table.findings() if finding.kind != "orphan-file"]
+    assert kinds == ["run-record", "journal"]
+    table.edit("runs/run-2.json", lambda record: record.update(commit=9))
+    run_record_of_nobody(table)
+    table.edit("runs/run-9.json", lambda record: record.update(commit=2))
+    kinds = [finding.kind for finding in table.findings() if finding.kind != "orphan-file"]
+    assert kinds == ["run-record", "journal", "run-record"]
+
+
+@pytest.mark.parametrize(
+    ("root", "uri"),
+    [("/", "/a"), ("/x", "/x/a"), ("memory:///x", "memory:///x/a"), ("/\udce9", "/\ue0e9/a")],
+)
+def test_uris_below_any_root(tmp_path, root, uri):
+    """Names that are no UTF-8 are in the ledger as every format can hold them."""
+    row = {"clip_id": "a", "uri": uri, "status": "empty", "files": []}
+    row |= {"windows_expected": 0, "windows_written": 0}
+    with (tmp_path / "spool").open("w+b") as file:
+        assert list(LedgerScan("x", root, Stream(file)).take(row)) == []
+        assert len(list(LedgerScan("x", root + "y", Stream(file)).take(row))) == 1
+
+
+def test_windows_in_excess_and_missing_are_counted(table):
+    file_committed_twice(table)
+    problems = [finding.problem for finding in table.findings() if finding.kind == "duplicate-windows"]
+    assert (
+        "a/b.flac: each window should be there once, rows in excess: 6, the first is of window 0"
+    ) in problems
+
+
+def test_missing_windows_are_counted(table):
+    table.rewrite(table.windows, lambda rows: [row for row in rows if row["window"] not in (1, 2)])
+    problems = [finding.problem for finding in table.findings() if finding.kind == "missing-windows"]
+    assert ("a/b.flac: should have windows 0 to 5, missing: 2, the first before window 3") in problems
+
+
 def test_what_is_missing_is_not_told_again_by_the_clips_of_it(table):
     deleted_windows(table)
     assert [finding[:2] for finding in table.findings()] == [
@@ -835,6 +950,40 @@ def test_a_commit_that_was_not_published_is_told_once(made, tmp_path, monkeypatc
         if published:
             break
     assert pending >= 7  # table.json, spec, windows and ledger moved, two removed, the record
+
+
+def test_a_first_commit_that_was_not_published_is_told_once(tmp_path, monkeypatch):
+    corpus = tmp_path / "corpus"
+    write_audio(corpus / "a.wav")
+    for kills in range(100):
+        table = tmp_path / f"table-{kills}"
+        first = PlainRun(corpus, table, "run-1").make_plan().embed()
+        weights = first.embedder.weights
+        content = to_h5(weights, SPEC.network.layer_shapes(SPEC))
+        storage.write_bytes(first.paths.weights(weights.digest), content)
+        try:
+            with killed_before_change(kills, monkeypatch):
+                first.commit()
+        except Killed:
+            pass
+        if (table / "runs/run-1.json").exists():
+            break
+        if (table / "_l3flow/journal/00000001.json").exists():
+            assert [finding.kind for finding in verify_table(first.paths)] == ["pending"], kills
+    assert list(verify_table(first.paths)) == []
+    assert kills > 4  # table.json, spec, windows, ledger, record
+
+
+def test_a_pending_commit_may_name_other_weights_of_the_same_digest(table):
+    (table.folder / "runs/run-4.json").unlink()
+
+    def change(spec):
+        spec["spec"]["weights"] = "the/same/weights.h5"
+
+    table.edit("_l3flow/journal/00000004.json", lambda entry: change(entry["spec"]))
+    assert table.kinds() == {"pending"}
+    table.edit(f"specs/{table.fingerprint}.json", change)
+    assert table.kinds() == {"pending"}
 
 
 def test_a_staged_file_of_a_pending_commit_is_checked_where_it_lies(table):
