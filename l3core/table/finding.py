@@ -6,6 +6,7 @@ from typing import NamedTuple
 # In the order in which they are worth reading: what is at the top explains what is below.
 KINDS = (
     "journal",  # a commit is missing or cannot be read
+    "index",  # what was kept of the commits is unlike them
     "pending",  # the last commit was journalled and never published
     "run-record",  # runs/: missing, or unlike the journal
     "table-json",  # missing, or unlike the last commit

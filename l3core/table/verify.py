@@ -92,6 +92,7 @@ def _find_orphans(paths: TablePaths, state: TableState, folder: str) -> Iterator
     uri = paths.at(folder)
     if not storage.exists(uri) or not storage.is_folder_or_absent(uri):  # then its files are missing
         return
+    # a commit that is not published yet may not have removed them
     going = state.pending["record"]["files_removed"] if state.pending else []
     known = {*state.files, *going}
     for name in storage.files_below(uri):

@@ -4,6 +4,7 @@ Unlike `load_state`, which stops at the first entry that it cannot read. What a 
 is taken from its run record, which says the same, so that the rest of the table can still be checked.
 """
 
+import json
 import re
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from l3core import storage
 from l3core.errors import TableError
 from l3core.table.finding import DamageError, Finding
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
-from l3core.table.state import TableState, read_json
+from l3core.table.state import TableState
 
 TABLE_FILE = re.compile(r"(windows|clips)/spec=[^/]+/[^/]+\.parquet")
 ENTRY = re.compile(r"(\d{8})\.json")
@@ -53,6 +54,8 @@ def replay(paths: TablePaths) -> Generator[Finding, None, History]:
     for number in replayed.numbers():
         yield from replayed.take(number)
     yield from replayed.take_strays()
+    if replayed.last and not replayed.committed:
+        raise TableError(f"no table at {paths.root}: nothing was ever committed there")
     yield from replayed.check_end()
     state = TableState(replayed.last, replayed.root, replayed.files, replayed.pending, {})
     return History(state, replayed.specs)
@@ -65,7 +68,7 @@ def read_object(uri: str) -> dict[str, Any]:
         DamageError: it is missing, cannot be read, or is something else.
     """
     try:
-        value = read_json(uri)
+        value = json.loads(storage.read_bytes(uri))
     except FileNotFoundError:
         raise DamageError("is missing") from None
     except OSError as error:
@@ -126,7 +129,9 @@ class _Replay:
         self.files: dict[str, dict[str, Any]] = {}
         self.pending: dict[str, Any] | None = None
         self.specs: dict[str, list[dict[str, Any]]] = {}
+        self.committed = False  # something, and not only fences
         self._records: dict[int, str] | None = None
+        self._indexed = storage.names_below(paths.index, suffix=".json")
 
     def numbers(self) -> list[int]:
         """Numbers of the commits, up to the last one of the journal."""
@@ -142,6 +147,7 @@ class _Replay:
             first = f"_l3flow/journal/{self.last + 1:08d}.json"
             many = f" and all up to commit {number - 1}" if number > self.last + 2 else ""
             yield Finding("journal", first, f"is missing{many}, {LOST}")
+            self._give_up_index()
         self.last = number
         try:
             entry = read_object(self.paths.at(path))
@@ -151,23 +157,27 @@ class _Replay:
             known = f"what it did is known from runs/{self._by_number()[number]}" if recorded else LOST
             yield Finding("journal", path, f"{damage}; {known}")
             if recorded is None:
+                self._give_up_index()
                 return
             entry = recorded
         told = entry["record"].get("commit", number)
         if told != number:
             yield Finding("journal", path, f"should be commit {number}, says that it is {told!r}")
         yield from self._apply(entry)
+        if f"{number:08d}.json" in self._indexed:
+            yield from self._check_index(number)
 
     def _apply(self, entry: dict[str, Any]) -> Iterator[Finding]:
         record = entry["record"]
         if record.get("fence") is True:
             return
+        self.committed = True
         if record["layout"] != LAYOUT_VERSION:
             told = f"{self.paths.root} has table layout {record['layout']}"
             raise TableError(f"{told}, this l3flow knows {LAYOUT_VERSION}")
         if self.pending is not None:  # another one came after it
             path = f"runs/{self.pending['record']['run_id']}.json"
-            yield Finding("run-record", path, "is missing, and later commits have theirs")
+            yield Finding("run-record", path, "is missing, `l3flow repair` writes it again")
             self._keep_spec(self.pending)
         yield from self._check_record(record)
         name = f"{record['run_id']}.json"
@@ -179,6 +189,25 @@ class _Replay:
         for path in record["files_removed"]:
             self.files.pop(path, None)
         self.files.update((file["path"], file) for file in record["files_added"])
+
+    def _give_up_index(self) -> None:
+        """After a commit that is lost nothing can be compared with what all of them come to."""
+        self.committed = True
+        self._indexed = []
+
+    def _check_index(self, number: int) -> Iterator[Finding]:
+        """Compare what was kept of the commits so far, which readers begin with, with the commits."""
+        path = f"_l3flow/index/{number:08d}.json"
+        try:
+            found = read_object(self.paths.at(path))
+        except DamageError as damage:
+            yield Finding("index", path, str(damage))
+            return
+        expected = {"layout": LAYOUT_VERSION, "root": self.root, "files": self.files}
+        unlike = [key for key, value in expected.items() if found.get(key) != value]
+        if unlike:
+            problem = f"should be what the commits come to, differs in {', '.join(unlike)}"
+            yield Finding("index", path, problem)
 
     def _check_record(self, record: dict[str, Any]) -> Iterator[Finding]:
         """Compare a commit with its run record, if that is there."""

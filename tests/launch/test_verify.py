@@ -169,3 +169,27 @@ def test_progress_has_files_rate_and_time_left():
     tally = Tally(specs=0, files=3, of_files=9, bytes=1_000_000, of_bytes=4_000_000)
     assert describe_check(tally, 2.0) == "3 of 9 files, 500.0 kB/s, 6.0 s left"
     assert describe_check(Tally(), 2.0) == "reading the journal"
+
+
+def test_a_table_holds_what_it_promises_whatever_is_done_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("l3core.table.state.COMMITS_AN_INDEX", 2)
+    corpus, table = write_files(tmp_path / "data/corpus", 12), tmp_path / "table"
+
+    def done(*command):
+        assert main([*map(str, command), "--quiet"]) == 0
+        assert main(["verify", "--table", str(table), "--quiet"]) == 0
+
+    embed = ["embed", "--input", corpus, "--output", table, *FLAGS]
+    done(*embed)
+    done(*embed, "--hop", "0.1", "--grid", "paper")
+    (corpus / "003.wav").unlink()
+    (corpus / "004.wav").write_text("no audio any more")
+    write_files(corpus, 1, seconds=2.0, first=20)
+    done(*embed)
+    done(*embed, "--prune")
+    done("compact", "--table", table)
+    done("reroot", "--table", table, "--root", corpus.parent)
+    done("repair", "--table", table)
+    specs = sorted(path.stem for path in (table / "specs").iterdir())
+    done("specs", "drop", specs[0], "--table", table)
+    assert len(list((table / "_l3flow/index").iterdir())) > 0

@@ -21,7 +21,7 @@ from l3core.table import verify_files
 from l3core.table.finding import KINDS, Tally
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.spool import Stream
-from l3core.table.state import load_state
+from l3core.table.state import fence, load_state
 from l3core.table.verify import verify_table
 from l3core.table.verify_rows import LedgerScan
 from l3core.weights import to_h5
@@ -45,6 +45,7 @@ def made(tmp_path_factory):
     corpus, table = write_mixed(folder / "corpus"), folder / "table"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("l3core.table.plan.SHARDS_WANTED", 2)  # so that recordings share files
+        patch.setattr("l3core.table.state.COMMITS_AN_INDEX", 2)
         run(corpus, table, "run-1")
         replace_file(corpus / "a.wav", 1.5, seed=50)
         (corpus / "a-b.wav").write_text("no audio any more")
@@ -92,7 +93,8 @@ class Table:
         path.write_text(json.dumps(value))
 
     def edit_commits(self, change):
-        """Change all records, in the journal and in runs/ alike."""
+        """Change all records, in the journal and in runs/ alike; what was kept of them goes."""
+        shutil.rmtree(self.folder / "_l3flow/index", ignore_errors=True)
         for path in (self.folder / "_l3flow/journal").iterdir():
             self.edit(path, lambda entry: change(entry["record"]))
         for path in (self.folder / "runs").iterdir():
@@ -636,6 +638,16 @@ def entry_far_behind_the_others(table):
     table.edit("runs/run-4.json", lambda record: record.update(commit=99999999))
 
 
+@damage("index")
+def index_edited(table):
+    table.edit("_l3flow/index/00000002.json", lambda value: value["files"].popitem())
+
+
+@damage("index")
+def index_garbage(table):
+    (table.folder / "_l3flow/index/00000002.json").write_text("garbage")
+
+
 # --- table.json, specs, weights
 
 
@@ -999,9 +1011,16 @@ def test_a_staged_file_of_a_pending_commit_is_checked_where_it_lies(table):
 
 
 def test_a_fence_is_a_commit_without_record_and_files(table):
-    fence = {"writer": "w", "record": {"fence": True, "layout": 1, "commit": 5}}
-    (table.folder / "_l3flow/journal/00000005.json").write_text(json.dumps(fence))
+    fence(table.paths, table.state, table.fingerprint, "run-5", table.state.root)
+    assert (table.folder / "_l3flow/journal/00000005.json").exists()
     assert table.findings() == []
+
+
+def test_only_fences_are_no_table(tmp_path):
+    paths = TablePaths(str(tmp_path / "table"))
+    fence(paths, load_state(paths), "s1", "run-1", "/corpus")
+    with pytest.raises(TableError, match="no table at"):
+        list(verify_table(paths))
 
 
 def test_a_partition_that_was_dropped_needs_nothing(table):
