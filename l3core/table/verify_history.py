@@ -54,7 +54,7 @@ def replay(paths: TablePaths) -> Generator[Finding, None, History]:
     for number in replayed.numbers():
         yield from replayed.take(number)
     yield from replayed.take_strays()
-    if replayed.last and not replayed.committed:
+    if not replayed.committed and not storage.exists(paths.table):
         raise TableError(f"no table at {paths.root}: nothing was ever committed there")
     yield from replayed.check_end()
     state = TableState(replayed.last, replayed.root, replayed.files, replayed.pending, {})
@@ -131,6 +131,7 @@ class _Replay:
         self.specs: dict[str, list[dict[str, Any]]] = {}
         self.committed = False  # something, and not only fences
         self._records: dict[int, str] | None = None
+        self._idle: dict[str, int] = {}  # records of runs that had nothing to do -> their last commit
         self._indexed = storage.names_below(paths.index, suffix=".json")
 
     def numbers(self) -> list[int]:
@@ -250,25 +251,31 @@ class _Replay:
                 check_commit({"record": record, "staged": {}})
             except DamageError:  # told where it is compared with its commit, or as a stray
                 continue
-            if isinstance(record.get("commit"), int) and name == f"{record.get('run_id')}.json":
+            if not isinstance(record.get("commit"), int) or name != f"{record.get('run_id')}.json":
+                continue
+            if record["files_added"] or record["files_removed"]:
                 yield record["commit"], name
+            else:  # nothing to do, on top of that commit
+                self._idle[name] = record["commit"]
 
     def take_strays(self) -> Iterator[Finding]:
-        """Run records that no commit has named: ends of a journal that lost them, or none of ours."""
+        """Run records that no commit has named: its end may be lost, or the run had nothing to do."""
         last = self.last
         if self.unnamed:
             for number, name in sorted(self._by_number().items()):
                 if number > last and name in self.unnamed:
                     yield from self.take(number)
         for name in sorted(self.unnamed):
-            yield Finding("run-record", f"runs/{name}", "no commit of the journal has this run record")
+            if not 0 <= self._idle.get(name, -1) <= self.last:
+                problem = "should be of a commit in the journal, or of a run that had nothing to do"
+                yield Finding("run-record", f"runs/{name}", f"{problem}, is neither")
 
     def check_end(self) -> Iterator[Finding]:
         """What can only be said when all commits were read."""
         for name in self.entries:
             if not ENTRY.fullmatch(name):
                 yield Finding("journal", f"_l3flow/journal/{name}", "is no name of a commit")
-        if self.last == 0:
+        if not self.committed:
             yield Finding("journal", "_l3flow/journal", "should hold commits, holds none")
         if self.pending is None:
             return

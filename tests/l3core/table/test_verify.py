@@ -1016,6 +1016,41 @@ def test_a_fence_is_a_commit_without_record_and_files(table):
     assert table.findings() == []
 
 
+def idle_run(table, commit):
+    """The record of a run that had nothing to do: it names the commit that it stood on."""
+    record = json.loads((table.folder / "runs/run-4.json").read_bytes())
+    record |= {"run_id": "run-5", "commit": commit, "files_added": [], "files_removed": []}
+    (table.folder / "runs/run-5.json").write_text(json.dumps(record))
+
+
+def test_a_run_that_had_nothing_to_do_has_a_record_and_no_commit(table):
+    idle_run(table, 4)
+    assert table.findings() == []
+    last_entry_deleted(table)  # the commit is known from its own record
+    assert table.kinds() == {"journal"}
+
+
+def test_a_run_that_had_nothing_to_do_stands_on_a_commit_that_there_is(table):
+    idle_run(table, 5)
+    assert [finding[:2] for finding in table.findings()] == [("run-record", "runs/run-5.json")]
+
+
+def test_only_a_run_that_had_nothing_to_do_is_no_table(table):
+    for path in ("_l3flow", "windows", "clips", "specs"):
+        shutil.rmtree(table.folder / path)
+    idle_run(table, 0)
+    for path in (
+        "runs/run-1.json",
+        "runs/run-2.json",
+        "runs/run-3.json",
+        "runs/run-4.json",
+        "table.json",
+    ):
+        (table.folder / path).unlink()
+    with pytest.raises(TableError, match="no table at"):
+        table.findings()
+
+
 def test_only_fences_are_no_table(tmp_path):
     paths = TablePaths(str(tmp_path / "table"))
     fence(paths, load_state(paths), "s1", "run-1", "/corpus")
