@@ -184,6 +184,18 @@ def read_bytes(uri: str, *, storage_options: StorageOptions = None) -> bytes:
 
 
 @contextmanager
+def reading(uri: str, storage_options: StorageOptions = None) -> Iterator[BinaryIO]:
+    """A file object for reading any part of an object.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    fs, path = filesystem(uri, storage_options)
+    with fs.open(path, "rb") as file:
+        yield cast(BinaryIO, file)
+
+
+@contextmanager
 def writing(uri: str, storage_options: StorageOptions = None) -> Iterator[BinaryIO]:
     """A file object whose content appears at `uri` whole when the block ends, or not at all."""
     fs, path = filesystem(uri, storage_options)

@@ -31,6 +31,7 @@ COMMANDS = {
     "reroot": Command("launch.reroot", "move the root that a table's clip ids are paths below"),
     "bench": Command("launch.bench", "measure what this machine does with a model"),
     "runs": Command("launch.runs", "list what each run of a table did"),
+    "verify": Command("launch.verify", "check a table against everything that it promises"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
 }
 

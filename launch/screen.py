@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @contextmanager
 def showing_progress(
-    look: Callable[[], P], describe: Callable[[P, float], str], *, quiet: bool
+    look: Callable[[], P], describe: Callable[[P, float], str], *, quiet: bool, after_s: float = 0.0
 ) -> Iterator[None]:
     """Show how far a run is while the block runs; nothing with `quiet`.
 
@@ -46,6 +46,7 @@ def showing_progress(
         look: tells the progress; called from another thread.
         describe: says it in words, given the seconds since the work has begun.
         quiet: show nothing.
+        after_s: seconds during which nothing is shown: what takes no longer needs no line.
     """
     if quiet:
         yield
@@ -53,7 +54,12 @@ def showing_progress(
     stop = threading.Event()
     console = Console(file=sys.stderr)
     watch = _watch_terminal if console.is_terminal else _watch_plain
-    thread = threading.Thread(target=watch, args=(console, look, describe, stop), daemon=True)
+
+    def watch_later() -> None:
+        if not stop.wait(after_s):
+            watch(console, look, describe, stop)
+
+    thread = threading.Thread(target=watch_later, daemon=True)
     thread.start()
     try:
         yield

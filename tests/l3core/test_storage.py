@@ -238,3 +238,12 @@ def test_versions(tmp_path):
     assert storage.version_of({"name": "x", "generation": 17, "etag": "e", "mtime": 3}) == "17"
     assert storage.version_of({"name": "x", "ETag": '"abc"', "LastModified": 3}) == '"abc"'
     assert storage.version_of({"name": "x"}) == ""
+
+
+def test_reading_any_part_of_an_object(folder):
+    storage.write_bytes(f"{folder}/a", b"0123456789")
+    with storage.reading(f"{folder}/a") as file:
+        file.seek(4)
+        assert file.read(3) == b"456"
+    with pytest.raises(FileNotFoundError), storage.reading(f"{folder}/none"):
+        pass

@@ -1,12 +1,14 @@
 """What a progress line says."""
 
+import time
+
 import pytest
 
 from l3core.crossval.progress import Progress as Training
 from l3core.table.progress import Progress
-from launch import words
+from launch import screen, words
 from launch.crossval_run import describe_training
-from launch.screen import describe_embedding
+from launch.screen import describe_embedding, showing_progress
 
 
 def test_a_line_has_files_rates_and_time_left():
@@ -44,3 +46,12 @@ def test_sizes(count, text):
 
 def test_names_cannot_act_on_a_terminal():
     assert words.printable("a\x1b[31m\n b ü") == "a\\x1b[31m\\x0a b ü"
+
+
+def test_what_takes_no_longer_shows_nothing(monkeypatch):
+    watched = []
+    monkeypatch.setattr(screen, "_watch_plain", lambda *args: watched.append(args))
+    for after_s, seconds in [(60.0, 0.0), (0.0, 0.2)]:
+        with showing_progress(lambda: Progress(0.0, 0, 0, 0.0), str, quiet=False, after_s=after_s):
+            time.sleep(seconds)
+        assert len(watched) == (after_s == 0.0)
