@@ -30,6 +30,7 @@ from l3core.table.state import TableState, load_state, read_json, repair
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
 from launch.screen import (
+    SHOWN_AFTER_S,
     Counted,
     Steps,
     describe_embedding,
@@ -112,7 +113,8 @@ def _plan(
     listing = Counted(_listing(args, inputs, paths))
     known = sum(state.files[path]["rows"] for path in state.ledger(spec.fingerprint(weights.digest)))
     quiet = args.quiet or args.json
-    with showing_progress(lambda: Steps(listing.count, known), describe_listing, quiet=quiet):
+    steps = lambda: Steps(listing.count, known)  # noqa: E731
+    with showing_progress(steps, describe_listing, quiet=quiet, after_s=SHOWN_AFTER_S):
         return make_plan(
             paths,
             state,

@@ -16,6 +16,7 @@ from launch.words import duration
 
 POLL_S = 0.5
 PLAIN_LINE_EVERY_S = 30.0
+SHOWN_AFTER_S = 2.0  # of what is mostly over before
 
 
 class Shown(Protocol):
@@ -51,13 +52,13 @@ def showing_progress(
     if quiet:
         yield
         return
-    stop = threading.Event()
+    stop, start = threading.Event(), time.monotonic()
     console = Console(file=sys.stderr)
     watch = _watch_terminal if console.is_terminal else _watch_plain
 
     def watch_later() -> None:
         if not stop.wait(after_s):
-            watch(console, look, describe, stop)
+            watch(console, look, describe, stop, start)
 
     thread = threading.Thread(target=watch_later, daemon=True)
     thread.start()
@@ -113,7 +114,7 @@ def showing_steps(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
         left = time_left(steps, max(seconds, POLL_S))
         return f"{what}: {steps.done} of {steps.total} files, {duration(left)} left"
 
-    with showing_progress(lambda: steps, describe, quiet=quiet):
+    with showing_progress(lambda: steps, describe, quiet=quiet, after_s=SHOWN_AFTER_S):
         yield report
 
 
@@ -144,9 +145,12 @@ def time_left(progress: Shown, seconds: float) -> float:
 
 
 def _watch_terminal(
-    console: Console, look: Callable[[], P], describe: Callable[[P, float], str], stop: threading.Event
+    console: Console,
+    look: Callable[[], P],
+    describe: Callable[[P, float], str],
+    stop: threading.Event,
+    start: float,
 ) -> None:
-    start = time.monotonic()
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(describe(look(), 0.0), total=1.0)
@@ -159,9 +163,12 @@ def _watch_terminal(
 
 
 def _watch_plain(
-    console: Console, look: Callable[[], P], describe: Callable[[P, float], str], stop: threading.Event
+    console: Console,
+    look: Callable[[], P],
+    describe: Callable[[P, float], str],
+    stop: threading.Event,
+    start: float,
 ) -> None:
-    start = time.monotonic()
     while not stop.wait(PLAIN_LINE_EVERY_S):
         progress = look()
         if not progress.begun:

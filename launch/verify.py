@@ -3,10 +3,10 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from launch.options import Parser, add_output_flags, naming
+from launch.options import Parser, add_output_flags, add_table_flag, naming
 from launch.words import duration, printable, size
 
 if TYPE_CHECKING:
@@ -25,13 +25,12 @@ examples:
 """
 
 LINES_OF_A_KIND = 20
-SHOWN_AFTER_S = 2.0
 
 
 def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
-    parser.add_argument("--table", required=True, metavar="URI", help="the table")
+    add_table_flag(parser)
     parser.add_argument(
         "--spec", metavar="FP", help="only files of this spec (a fingerprint or its beginning)"
     )
@@ -47,14 +46,14 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.table.layout import TablePaths
     from l3core.table.verify import verify_table
     from l3core.table.verify_history import require_table
-    from launch.screen import showing_progress
+    from launch.screen import SHOWN_AFTER_S, showing_progress
 
     with naming("--table"):
         paths = TablePaths(storage.absolute(args.table).rstrip("/"))
         require_table(paths)
     tally, start = Tally(), time.monotonic()
     quiet = args.quiet or args.json
-    with showing_progress(lambda: tally, _describer(start), quiet=quiet, after_s=SHOWN_AFTER_S):
+    with showing_progress(lambda: tally, describe_check, quiet=quiet, after_s=SHOWN_AFTER_S):
         found = Found(
             verify_table(paths, args.spec, tally=tally), most=None if args.json else LINES_OF_A_KIND
         )
@@ -108,15 +107,6 @@ def describe_check(tally: "Tally", seconds: float) -> str:
     rate = size(tally.bytes / max(seconds, 1e-3))
     left = duration(time_left(tally, seconds)) if tally.share else "time unknown"
     return f"{tally.files} of {tally.of_files} files, {rate}/s, {left} left"
-
-
-def _describer(start: float) -> Callable[["Tally", float], str]:
-    """Says the rate since the check began: the line is shown later."""
-
-    def describe(tally: "Tally", _: float) -> str:
-        return describe_check(tally, time.monotonic() - start)
-
-    return describe
 
 
 def _print_found(found: Found) -> None:
