@@ -7,7 +7,7 @@ import numpy as np
 from l3core.datasets.base import DatasetError, LabelledClip
 from l3core.datasets.tables import first_few
 from l3core.storage import as_text
-from l3core.table.layout import WITH_WINDOWS, LedgerRow
+from l3core.table.layout import GONE, WITH_WINDOWS, LedgerRow
 from l3core.table.read import ClipVectors, read_clip_vectors
 
 CHUNK_BYTES = 16 * 2**20
@@ -30,7 +30,9 @@ def join_clips(clips: Sequence[LabelledClip], rows: Iterable[LedgerRow]) -> list
     by_uri: dict[str, str | None] = {}
     by_name: dict[str, list[tuple[list[str], str | None]]] = {}
     for row in rows:
-        embedded = row.clip_id if row.status in WITH_WINDOWS and row.windows_written else None
+        # a file that is gone is what it was: its windows are in the table until they are pruned
+        usable = row.status in WITH_WINDOWS | {GONE} and row.windows_written
+        embedded = row.clip_id if usable else None
         by_uri[row.uri] = embedded
         parts = row.uri.split("/")
         by_name.setdefault(parts[-1], []).append((parts, embedded))

@@ -183,16 +183,14 @@ def read_bytes(uri: str, *, storage_options: StorageOptions = None) -> bytes:
     return fs.cat_file(path)
 
 
-@contextmanager
-def reading(uri: str, storage_options: StorageOptions = None) -> Iterator[BinaryIO]:
+def reading(uri: str, storage_options: StorageOptions = None) -> BinaryIO:
     """A file object for reading any part of an object.
 
     Raises:
         FileNotFoundError: there is none.
     """
     fs, path = filesystem(uri, storage_options)
-    with fs.open(path, "rb") as file:
-        yield cast(BinaryIO, file)
+    return cast(BinaryIO, fs.open(path, "rb"))
 
 
 @contextmanager

@@ -2,74 +2,110 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from l3core import storage
 from l3core.table.layout import TRANSIENT, TablePaths
 from l3core.table.lock import owners
+from l3core.table.state import read_json
+
+T = TypeVar("T")
 
 Key = tuple[str, int, str, int, int | None]
 
 
-class AdoptedShard(NamedTuple):
-    """A finished shard that now belongs to another run."""
+class FinishedShard(NamedTuple):
+    """A finished shard of a dead run.
 
-    name: str
+    Attributes:
+        run_id: whose it is.
+        manifest: its name in that run's `done` folder.
+        staged: name of its Parquet file there.
+        first_clip: id of its first clip.
+        first: uri and first window of its first piece; sorts shards as pieces are sorted.
+        pieces: how many it is made of.
+    """
+
+    run_id: str
+    manifest: str
+    staged: str
     first_clip: str
+    first: tuple[str, int]
     pieces: int
 
 
-class Adopted(NamedTuple):
-    """What was adopted: the shards, and the keys of the pieces in them."""
-
-    shards: list[AdoptedShard]
-    keys: frozenset[Key]
-
-
-def adopt(
-    paths: TablePaths, run_id: str, root: str, dead: Iterable[str], wanted: Iterable[Key]
-) -> Adopted:
-    """Move the usable finished shards of dead runs into this run's staging folder.
-
-    They are fenced (`l3core.table.state.fence`): should one be alive after all, it cannot commit.
+def finished_shards(paths: TablePaths, root: str, dead: Iterable[str]) -> list[FinishedShard]:
+    """The usable finished shards of dead runs, in the order of their first pieces.
 
     Args:
         paths: of the table.
-        run_id: of this run.
         root: clip ids are paths below it; what was done below another has other ids.
-        dead: the runs that left them.
-        wanted: keys of all pieces that have to be done.
+        dead: runs that are fenced (`l3core.table.state.fence`): should one be alive, it cannot commit.
     """
-    shards: dict[tuple[str, str], list[Key]] = {}
-    facts: dict[tuple[str, str], tuple[str, str]] = {}
+    found = []
     for run in dead:
         folder = storage.join(paths.staging(run), "done")
         if (owner_of(paths, run) or {}).get("root") != root:
             continue
         for name in storage.names_below(folder, suffix=".json"):
-            manifest = json.loads(storage.read_bytes(storage.join(folder, name)))
+            manifest = read_json(storage.join(folder, name))
             if _usable(manifest, storage.join(folder, manifest["staged"])):
-                shards[run, name] = [tuple(key) for key in manifest["pieces"]]
-                facts[run, name] = manifest["staged"], manifest["clips"][0]["clip_id"]
-    owners: dict[Key, tuple[str, str]] = {}
-    for shard, keys in shards.items():
-        for key in keys:
-            owners.setdefault(key, shard)  # two dead runs may have done the same work
-    found = Counter(owners[key] for key in wanted if key in owners)
-    complete = [shard for shard, keys in shards.items() if found[shard] == len(keys)]
-    adopted = []
-    for number, shard in enumerate(complete):
-        source = storage.join(paths.staging(shard[0]), "done")
+                keys, clip = manifest["pieces"], manifest["clips"][0]["clip_id"]
+                first = keys[0][0], keys[0][3]
+                found.append(FinishedShard(run, name, manifest["staged"], clip, first, len(keys)))
+    return sorted(found, key=lambda shard: (shard.first, shard.run_id, shard.manifest))
+
+
+def with_shards(
+    paths: TablePaths, shards: Sequence[FinishedShard], wanted: Iterable[T], key: Callable[[T], Key]
+) -> Iterator[tuple[T, FinishedShard | None]]:
+    """Each wanted piece with the shard that has done it; only shards that overlap are in memory.
+
+    Args:
+        paths: of the table.
+        shards: sorted, from `finished_shards`.
+        wanted: pieces, sorted.
+        key: what makes two pieces the same work.
+    """
+    waiting = list(reversed(shards))
+    active: list[tuple[FinishedShard, list[Key]]] = []
+    for piece in wanted:
+        own = key(piece)
+        place = own[0], own[3]
+        while waiting and waiting[-1].first <= place:
+            shard = waiting.pop()
+            folder = storage.join(paths.staging(shard.run_id), "done")
+            keys = [tuple(found) for found in read_json(storage.join(folder, shard.manifest))["pieces"]]
+            active.append((shard, keys[::-1]))
+        for _, keys in active:
+            while keys and (keys[-1][0], keys[-1][3]) < place:
+                keys.pop()
+        active = [(shard, keys) for shard, keys in active if keys]
+        # two dead runs may have done the same work: the first one's counts
+        yield piece, next((shard for shard, keys in active if keys[-1] == own), None)
+
+
+def whole_shards(
+    paths: TablePaths, shards: Sequence[FinishedShard], wanted: Iterable[T], key: Callable[[T], Key]
+) -> list[FinishedShard]:
+    """Those of which every piece is wanted."""
+    found = Counter(shard for _, shard in with_shards(paths, shards, wanted, key))
+    return [shard for shard in shards if found[shard] == shard.pieces]
+
+
+def adopt(paths: TablePaths, run_id: str, shards: Sequence[FinishedShard]) -> list[str]:
+    """Move finished shards into a run's staging folder; returns the names that they have there."""
+    names = []
+    for number, shard in enumerate(shards):
+        source = storage.join(paths.staging(shard.run_id), "done")
         target = storage.join(paths.staging(run_id), "done")
-        staged, first_clip = facts[shard]
-        name = f"adopted-{number:06d}"
-        if storage.exists(storage.join(source, staged)):  # the shard may have no windows
-            storage.move(storage.join(source, staged), storage.join(target, staged))
+        if storage.exists(storage.join(source, shard.staged)):  # it may have no windows
+            storage.move(storage.join(source, shard.staged), storage.join(target, shard.staged))
+        names.append(f"adopted-{number:06d}")
         # the manifest last: it says that the shard is there
-        storage.move(storage.join(source, shard[1]), storage.join(target, f"{name}.json"))
-        adopted.append(AdoptedShard(name, first_clip, len(shards[shard])))
-    return Adopted(adopted, frozenset(key for shard in complete for key in shards[shard]))
+        storage.move(storage.join(source, shard.manifest), storage.join(target, f"{names[-1]}.json"))
+    return names
 
 
 def _usable(manifest: dict[str, Any], file: str) -> bool:

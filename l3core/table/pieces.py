@@ -41,14 +41,14 @@ class Piece(NamedTuple):
     estimate: int
 
     @property
-    def key(self) -> Key:
-        """What makes two pieces the same work."""
-        return self.uri, self.size_bytes, self.version, self.first_window, self.last_window
-
-    @property
     def listed(self) -> StoredObject:
         """The object to read."""
         return StoredObject(self.uri, self.size_bytes, self.version, self.checksum)
+
+
+def key_of(piece: Piece) -> Key:
+    """What makes two pieces the same work."""
+    return piece.uri, piece.size_bytes, piece.version, piece.first_window, piece.last_window
 
 
 def shard_windows(spec: EmbeddingSpec) -> int:

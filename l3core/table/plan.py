@@ -16,11 +16,20 @@ from l3core import storage
 from l3core.errors import RunError, UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
-from l3core.table.adopt import Adopted, adopt, claim_staging, dead_runs, remove_staging
+from l3core.table.adopt import (
+    FinishedShard,
+    adopt,
+    claim_staging,
+    dead_runs,
+    finished_shards,
+    remove_staging,
+    whole_shards,
+    with_shards,
+)
 from l3core.table.delta import Note, Rules, Tally, Work, find_work
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
-from l3core.table.pieces import Piece, cut_pieces, shard_windows
+from l3core.table.pieces import Piece, cut_pieces, key_of, shard_windows
 from l3core.table.state import TableState, fence, read_json, write_json
 
 MOST_PRUNED = 0.1  # of a partition's clips or windows
@@ -214,9 +223,13 @@ def make_plan(
             remove_staging(paths, dead)
             return plan
         claim_staging(paths, run_id, fingerprint, root)
-        adopted = adopt(paths, run_id, root, dead, (piece.key for piece in _unspool(spooled)))
-        rest = (piece for piece in _unspool(spooled) if piece.key not in adopted.keys)
-        shards = [*_write_shards(paths, run_id, rest, spec=spec, total=total), *_adopted_shards(adopted)]
+        finished = finished_shards(paths, root, dead)
+        finished = whole_shards(paths, finished, _unspool(spooled), key_of)
+        owned = with_shards(paths, finished, _unspool(spooled), key_of)
+        rest = (piece for piece, shard in owned if shard is None)
+        shards = list(_write_shards(paths, run_id, rest, spec=spec, total=total))
+        for name, shard in zip(adopt(paths, run_id, finished), finished):
+            shards.append(_adopted(name, shard))
         write_notes(paths, run_id, notes)
     plan = replace(plan, shards=tuple(sorted(shards, key=lambda shard: shard.first_clip)))
     write_json(storage.join(paths.staging(run_id), "plan.json"), plan.to_json())
@@ -326,10 +339,7 @@ def _write_shard(paths: TablePaths, run_id: str, number: int, pieces: list[Piece
     )
 
 
-def _adopted_shards(adopted: Adopted) -> list[ShardPlan]:
-    return [
-        ShardPlan(
-            name=shard.name, first_clip=shard.first_clip, pieces=shard.pieces, estimate=0, adopted=True
-        )
-        for shard in adopted.shards
-    ]
+def _adopted(name: str, shard: FinishedShard) -> ShardPlan:
+    return ShardPlan(
+        name=name, first_clip=shard.first_clip, pieces=shard.pieces, estimate=0, adopted=True
+    )

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -177,11 +177,14 @@ def _may_hold(group: pq.RowGroupMetaData, column: int, names: np.ndarray) -> boo
 
 @contextmanager
 def _opened(paths: TablePaths, state: TableState, path: str) -> Iterator[pq.ParquetFile]:
+    with ExitStack() as stack:
+        yield pq.ParquetFile(stack.enter_context(_reading(paths, state, path)))
+
+
+def _reading(paths: TablePaths, state: TableState, path: str) -> BinaryIO:
+    """Open a file of the state; it may just be moving into its place."""
     staged = (state.pending or {"staged": {}})["staged"].get(path)
-    # a commit that is being published has its files at one place or the other
-    uri = paths.at(path)
-    if staged is not None and not storage.exists(uri):
-        uri = paths.at(staged)
-    fs, name = storage.filesystem(uri)
-    with fs.open(name, "rb") as file:
-        yield pq.ParquetFile(file)
+    for place in (path, staged) if staged is not None else ():
+        with suppress(FileNotFoundError):
+            return storage.reading(paths.at(place))
+    return storage.reading(paths.at(path))

@@ -22,7 +22,7 @@ from l3core.segments import Segment
 from l3core.storage import StorageOptions
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
-from l3core.table.pieces import Piece
+from l3core.table.pieces import Piece, key_of
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.state import create_json, read_json
@@ -121,7 +121,7 @@ def embed_shard(
         "shard": shard,
         "staged": name,
         "file": file_facts(file, final, clips) if clips else None,
-        "pieces": [outcome.piece.key for outcome in outcomes],
+        "pieces": [key_of(outcome.piece) for outcome in outcomes],
         "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
         "busy_s": watch.seconds,
         "bytes_read": watch.bytes_read,

@@ -5,11 +5,21 @@ import os
 import shutil
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from l3core import storage
 from l3core.spec import EmbeddingSpec
 from l3core.table import pieces as cutting
 from l3core.table import plan as planning
-from l3core.table.adopt import dead_runs
+from l3core.table.adopt import (
+    claim_staging,
+    dead_runs,
+    finished_shards,
+    whole_shards,
+    with_shards,
+)
+from l3core.table.layout import TablePaths
 from tests.corpus import (
     SPEC,
     PlainRun,
@@ -185,3 +195,52 @@ def test_a_run_that_was_committed_is_no_source(corpus, table, tmp_path):
     PlainRun(corpus, table, "run-2", full=True).all()
     assert table_rows(table) == expected_rows(corpus)
     assert staged_runs(table) == []
+
+
+SHARD = st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    clips=st.lists(st.integers(0, 12), unique=True, max_size=12),
+    runs=st.lists(
+        st.lists(st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=5), max_size=4),
+        max_size=3,
+    ),
+)
+def test_whole_shards_are_found_as_streams(tmp_path_factory, clips, runs):
+    """Against the plain way: sets of everything."""
+    paths = TablePaths(str(tmp_path_factory.mktemp("table")))
+
+    def key(number):
+        return (f"/c/{number:02d}", 1, "v", 0, None)
+
+    shards = {}
+    for run, contents in enumerate(runs):
+        claim_staging(paths, f"run-{run}", "s1", "/c")
+        for number, content in enumerate(contents):
+            done = {
+                "pieces": [key(clip) for clip in sorted(content)],
+                "clips": [{"clip_id": f"{clip:02d}", "status": "ok"} for clip in sorted(content)],
+                "staged": "x.parquet",
+                "file": None,
+            }
+            storage.write_bytes(
+                f"{paths.staging(f'run-{run}')}/done/{number}.json", json.dumps(done).encode()
+            )
+            shards[f"run-{run}", f"{number}.json"] = sorted(content)
+    found = finished_shards(paths, "/c", [f"run-{run}" for run in range(len(runs))])
+    assert {(shard.run_id, shard.manifest) for shard in found} == shards.keys()
+    assert finished_shards(paths, "/elsewhere", ["run-0", "run-1"]) == []
+    wanted = sorted(clips)
+    whole = whole_shards(paths, found, wanted, key)
+    rest = [clip for clip, shard in with_shards(paths, whole, wanted, key) if shard is None]
+    done = [clip for shard in whole for clip in shards[shard.run_id, shard.manifest]]
+    assert sorted(done + rest) == wanted  # each once
+    for shard in found:  # what nobody else has done is taken if all of it is wanted
+        own = set(shards[shard.run_id, shard.manifest])
+        others = [
+            set(content) for name, content in shards.items() if name != (shard.run_id, shard.manifest)
+        ]
+        if own <= set(wanted) and not any(own & other for other in others):
+            assert shard in whole

@@ -10,6 +10,7 @@ import pytest
 from l3core.errors import TableError
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import windows_schema
+from l3core.table.maintenance import compact
 from l3core.table.read import METADATA, read_clip_vectors, read_windows
 from tests.corpus import PlainRun, expected_rows, replace_file, write_files
 
@@ -149,3 +150,30 @@ def test_vectors_of_some_clips_among_others_in_their_files(tmp_path):
     metadata, vectors = read_windows(str(tmp_path / "table"), clips=["j", "b"])
     assert metadata["clip_id"].to_pylist() == ["b"] * 7 + ["j"] * 7
     assert vectors[:, 0].tolist() == [10 * ord(n) + window for n in "bj" for window in range(7)]
+
+
+def test_readers_meanwhile_never_see_a_mix(tmp_path):
+    """Runs that replace, prune and merge, while others read: each time one of the states, whole."""
+    corpus, table = write_files(tmp_path / "corpus", 6), tmp_path / "table"
+    PlainRun(corpus, table, "run-0").all()
+    states = [expected_rows(corpus)]
+    found, stop = [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            found.append(rows_of(*read_windows(str(table))))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 8):
+        replace_file(corpus / f"{number % 6:03d}.wav", 1.0 + number, seed=50 + number)
+        run = PlainRun(corpus, table, f"run-{number}").all()
+        states.append(expected_rows(corpus))
+        compact(run.paths, run.plan.fingerprint, f"compact-{number}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) > 20
+    assert all(rows in states for rows in found)
+    assert len({len(rows) for rows in found}) > 3
