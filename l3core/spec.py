@@ -141,14 +141,17 @@ class EmbeddingSpec:
 
     def fingerprint(self, weights_digest: str) -> str:
         """`s` and 16 hexadecimal digits that name this spec with these weights."""
-        canonical = json.dumps(
-            self.identity(weights_digest), sort_keys=True, separators=(",", ":"), allow_nan=False
-        )
-        return "s" + hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint_of(self.identity(weights_digest))
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them; `EmbeddingSpec(**...)` gives the spec back."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """The fingerprint of an `EmbeddingSpec.identity`."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return "s" + hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:

@@ -193,6 +193,7 @@ class _Run:
             "fingerprint": self.plan.fingerprint,
             "spec": self.plan.spec,
             "weights_digest": self.plan.weights_digest,
+            "identity": self.plan.identity,
         }
         return self.build.entry(record, spec=spec)
 

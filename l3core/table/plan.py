@@ -58,6 +58,7 @@ class Plan:
         run_id: sorts by time.
         base: number of the commit it builds on.
         fingerprint, spec, weights_digest: what is embedded.
+        identity: what the fingerprint is of (`EmbeddingSpec.identity`).
         root: clip ids are paths below it.
         shards: sorted by first clip; the adopted ones are done already.
         counts: matched objects by what is known of them: new, changed, retried, unchanged, ...
@@ -76,6 +77,7 @@ class Plan:
     spec: dict[str, Any]
     weights_digest: str
     root: str
+    identity: dict[str, Any] = field(default_factory=dict)
     shards: tuple[ShardPlan, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     gone: int = 0
@@ -210,6 +212,7 @@ def make_plan(
             spec=spec.to_dict(),
             weights_digest=weights_digest,
             root=root,
+            identity=spec.identity(weights_digest),
             counts=dict(tally.counts),
             gone=tally.gone,
             pruned=tally.pruned_clips,

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 from l3core import storage
 from l3core.errors import SpecError, WeightsError
 from l3core.models import MODELS
-from l3core.spec import EmbeddingSpec
+from l3core.spec import EmbeddingSpec, fingerprint_of
 from l3core.table.finding import DamageError, Finding, Tally
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
 from l3core.table.state import TableState, choose_spec
@@ -165,16 +165,16 @@ def _check_spec(
         return None
     try:
         spec = EmbeddingSpec(**fields)
-        given = spec.fingerprint(str(content.get("weights_digest")))
+        ours = spec.identity(str(content.get("weights_digest")))
     except (SpecError, TypeError) as error:  # TypeError: a field that this version does not have
         yield Finding("spec", path, f"should be a spec of this l3flow, is not: {error}")
         return None
-    if given != fingerprint:
-        problem = (
-            f"should give fingerprint {fingerprint}, gives {given}: it was edited, or this l3flow "
-            "computes other numbers than the one that made the table"
-        )
-        yield Finding("spec", path, problem)
+    identity = content.get("identity")
+    if not isinstance(identity, dict) or fingerprint_of(identity) != fingerprint:
+        yield Finding("spec", path, f"identity should give fingerprint {fingerprint}, does not")
+    # what else is in an identity may be of another version of l3flow than this one
+    elif unlike := [key for key in ("spec", "weights_digest") if identity.get(key) != ours[key]]:
+        yield Finding("spec", path, f"{', '.join(unlike)} should be as in the identity, is not")
     return spec
 
 
