@@ -112,9 +112,12 @@ def _plan(
     state = repair(paths)
     listing = Counted(_listing(args, inputs, paths))
     known = sum(state.files[path]["rows"] for path in state.ledger(spec.fingerprint(weights.digest)))
+
+    def look() -> Steps:
+        return Steps(listing.count, known)
+
     quiet = args.quiet or args.json
-    steps = lambda: Steps(listing.count, known)  # noqa: E731
-    with showing_progress(steps, describe_listing, quiet=quiet, after_s=SHOWN_AFTER_S):
+    with showing_progress(look, describe_listing, quiet=quiet, after_s=SHOWN_AFTER_S):
         return make_plan(
             paths,
             state,
@@ -130,9 +133,11 @@ def _plan(
 
 
 def _rules(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile]) -> Rules:
-    complete = args.limit is None
+    def named(uri: str) -> bool:
+        return any(each.names(uri) for each in inputs)
+
     return Rules(
-        named=(lambda uri: any(each.names(uri) for each in inputs)) if complete else None,
+        named=named if args.limit is None else None,  # else the listing is not complete
         full=args.full,
         retry_unreadable=args.retry_unreadable,
         verify_content=args.verify_content,
@@ -148,7 +153,7 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     """Say what a run would do and how long it would take; writes nothing."""
     paths = _paths(args)
     inputs, weights = _open(args, paths, spec)
-    state = load_state(paths)
+    state = repair(paths)  # what another run has committed is no change of this one's
     preview = preview_run(
         paths,
         state,

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from l3core import storage
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState, existing_state
+from l3core.table.state import TableState, published_state
 from launch.options import naming
 
 
@@ -18,7 +18,7 @@ def open_table(args: argparse.Namespace) -> tuple[TablePaths, TableState]:
     """
     with naming("--table"):
         paths = TablePaths(storage.absolute(args.table).rstrip("/"))
-        return paths, existing_state(paths)
+        return paths, published_state(paths)
 
 
 def new_run_id() -> str:

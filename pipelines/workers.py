@@ -17,7 +17,7 @@ from l3core.storage import read_bytes
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
-from l3core.table.state import existing_state
+from l3core.table.state import published_state
 from l3core.weights import Weights, read_h5
 from pipelines.job import EmbedJob
 
@@ -49,7 +49,7 @@ def features_for(plan: CrossvalPlan) -> ClipVectors:
 def _read_features(plan: CrossvalPlan) -> ClipVectors:
     features = load_features(plan.table, plan.fingerprint, plan.clip_ids)
     paths = TablePaths(plan.table)
-    ledger = read_ledger(paths, existing_state(paths).ledger(plan.fingerprint))
+    ledger = read_ledger(paths, published_state(paths).ledger(plan.fingerprint))
     if content_of(ledger, plan.clip_ids) != plan.content:
         raise RunError(f"{plan.table} was changed after the training was planned: start it again")
     return features

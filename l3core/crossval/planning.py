@@ -16,7 +16,7 @@ from l3core.features import join_clips, refuse_missing
 from l3core.machine import usable_memory
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
-from l3core.table.state import choose_spec, existing_state, read_json
+from l3core.table.state import choose_spec, published_state, read_json
 
 # What TensorFlow, Beam and this process take besides features and models (measured: 1.3 GB).
 BASE_BYTES = 1_500_000_000
@@ -77,7 +77,7 @@ def plan_crossval(
         raise UsageError(f"--protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     rules = PROTOCOLS[protocol]
     paths = TablePaths(storage.absolute(table).rstrip("/"))
-    state = existing_state(paths)
+    state = published_state(paths)
     fingerprint = choose_spec(paths, state, spec)
     rows = list(read_ledger(paths, state.ledger(fingerprint)))
     found = join_clips(copy.clips, rows)

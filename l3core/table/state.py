@@ -175,7 +175,19 @@ def existing_state(paths: TablePaths) -> TableState:
     Raises:
         TableError: there is none.
     """
-    state = load_state(paths)
+    return _existing(paths, load_state(paths))
+
+
+def published_state(paths: TablePaths) -> TableState:
+    """The same, with its last commit published: for those that read ledgers in their place.
+
+    Raises:
+        TableError: there is none.
+    """
+    return _existing(paths, repair(paths))
+
+
+def _existing(paths: TablePaths, state: TableState) -> TableState:
     if state.root is None:
         raise TableError(f"no table at {paths.root}: nothing was ever committed there")
     return state
