@@ -22,6 +22,7 @@ from l3core.table.adopt import (
     claim_staging,
     dead_runs,
     finished_shards,
+    owner_of,
     remove_staging,
     whole_shards,
     with_shards,
@@ -245,7 +246,7 @@ def load_plan(paths: TablePaths, run_id: str) -> Plan:
     Raises:
         RunError: another run has taken it over.
     """
-    with _taken_over(run_id):
+    with _taken_over(paths, run_id):
         return Plan.from_json(read_json(storage.join(paths.staging(run_id), "plan.json")))
 
 
@@ -256,15 +257,17 @@ def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
         RunError: another run has taken it over.
     """
     uri = storage.join(paths.staging(run_id), "shards", f"{shard}.json")
-    with _taken_over(run_id):
+    with _taken_over(paths, run_id):
         return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
 
 
 @contextmanager
-def _taken_over(run_id: str) -> Iterator[None]:
+def _taken_over(paths: TablePaths, run_id: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
+        if owner_of(paths, run_id) is not None:
+            raise
         raise RunError(
             f"the staging folder of run {run_id} is gone: another run has taken over from this one, "
             "which was silent for too long"
