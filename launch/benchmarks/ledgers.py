@@ -52,21 +52,30 @@ def known_names(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
     for table, count in zip(tables, sizes):
         make_table(table, count)
     growth = f"{ROWS[1] / ROWS[0]:g} times as many"
-    for verb, name in (("unchanged", "plan, unchanged"), ("changed", "plan, 1 in 1,000 changed")):
+    for verb, name in (("unchanged", "plan, unchanged"), ("changed", "plan, delta")):
         peaks = []
         for table, count in zip(tables, sizes):
             found = in_process("launch.benchmarks.ledgers", verb, count, table)
             peaks.append(found["peak_mb"])
-            yield from _figures(name, found, count)
+            yield from _figures(name, found, _note(count, 0 if verb == "unchanged" else _changed(count)))
         yield Figure(f"{name}, peak memory, ratio", peaks[1] / peaks[0], "", growth)
-    for verb, name in (("update", "ledger update"), ("follow", "ledger update, all files rewritten")):
+    note = _note(sizes[1], _changed(sizes[1]))
+    for verb, name in (("update", "update"), ("follow", "update, rewritten files")):
         found = in_process("launch.benchmarks.ledgers", verb, sizes[1], tables[1])
-        yield from _figures(name, found, sizes[1])
+        yield from _figures(name, found, note)
 
 
-def _figures(name: str, found: dict[str, float], count: int) -> Iterator[Figure]:
-    yield Figure(name, found["seconds"], "s", f"{count:,} rows")
-    yield Figure(f"{name}, peak memory", found["peak_mb"], "MB", f"{count:,} rows")
+def _figures(name: str, found: dict[str, float], note: str) -> Iterator[Figure]:
+    yield Figure(name, found["seconds"], "s", note)
+    yield Figure(f"{name}, peak memory", found["peak_mb"], "MB", note)
+
+
+def _note(rows: int, changed: int) -> str:
+    return f"{rows:,} rows, {changed:,} changed"
+
+
+def _changed(count: int) -> int:
+    return len(range(0, count, CHANGED_EVERY))
 
 
 def make_table(folder: Path, count: int) -> None:
@@ -123,7 +132,7 @@ def plan_unchanged(count: int, folder: Path) -> None:
 
 def plan_changed(count: int, folder: Path) -> None:
     """Plan it with every thousandth file changed."""
-    _plan(count, folder, changed=len(range(0, count, CHANGED_EVERY)))
+    _plan(count, folder, changed=_changed(count))
 
 
 def _plan(count: int, folder: Path, *, changed: int) -> None:
@@ -176,9 +185,8 @@ def _update(count: int, folder: Path, moved: dict[str, list[Moved]]) -> None:
 
     changes: Iterator[tuple[str, Settle]] = ((_name(n), settle) for n in range(0, count, CHANGED_EVERY))
     rows = write_ledger(paths.at("updated.parquet"), update_ledger(paths, ledger, changes, moved))
-    expected = len(range(0, count, CHANGED_EVERY))
-    if (rows, len(settled)) != (count, expected):
-        raise RunError(f"{len(settled)} of {rows} rows changed instead of {expected} of {count}")
+    if (rows, len(settled)) != (count, _changed(count)):
+        raise RunError(f"{len(settled)} of {rows} rows changed instead of {_changed(count)} of {count}")
 
 
 if __name__ == "__main__":
