@@ -69,7 +69,7 @@ def as_text(name: str) -> str:
     Bytes of a file name that are no UTF-8 (Python's surrogates U+DC80 to U+DCFF) become characters of
     the private use area, U+E080 to U+E0FF: still distinct, and in the same order.
     """
-    return name.translate(_PRIVATE_USE)
+    return name if name.isascii() else name.translate(_PRIVATE_USE)
 
 
 def join(base: str, *parts: str) -> str:

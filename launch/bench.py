@@ -18,7 +18,7 @@ from launch.quiet import quiet_libraries
 if TYPE_CHECKING:
     from launch.benchmarks.figures import Figure
 
-PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "crossval")
+PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "delta", "crossval")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
 # The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
 # takes as long as ever.
@@ -35,13 +35,15 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   whole      the whole command on a generated corpus, at the given hop, and at 1 s over 3 x the audio
   memory     peak memory over 10 min and 10 h, over 1,000 and 10,000 files (takes minutes, and 1.2 GB)
   planning   planning 1,000,000 names, listing 100,000 files
+  delta      a second run: planning and updating ledgers of 1,000,000 files, embedding nothing or 1
+             in 1,000 of 10,000, thirty nights of a few (minutes)
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
 
 examples:
   l3flow bench --model edgel3-sea-64
   l3flow bench --weights random:0 --hop 1 --minutes 20 --json
   l3flow bench plumbing --minutes 20 --profile
-  l3flow bench memory planning
+  l3flow bench memory planning delta
   l3flow bench crossval
 """
 
@@ -61,7 +63,7 @@ def build_parser(prog: str) -> Parser:
         help="to time the bare model, each time (default 10)",
     )
     add("--profile", action="store_true", help="with plumbing: the functions that cost most")
-    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of the last three parts
+    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of the last four parts
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser
@@ -128,6 +130,10 @@ def _measure(
         yield from whole.memory(folder, scale=args.scale)
     if "planning" in parts:
         yield from planning.planning(folder, scale=args.scale)
+    if "delta" in parts:
+        from launch.benchmarks import delta
+
+        yield from delta.delta(folder, scale=args.scale)
     if "crossval" in parts:
         from launch.benchmarks import crossval
 

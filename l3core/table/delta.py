@@ -171,18 +171,17 @@ def _decide(
         return _missing(row, rules, tally) if rules.named and rules.named(row.uri) else None
     verdict = _verdict(row, listed, rules, storage_options)
     tally.counts[verdict] += 1
-    note = Note(clip_id, verdict, as_text(listed.uri), *listed[1:])
     if verdict == ABSENT:
         if row is None:
-            return note._replace(kind=VANISHED, size_bytes=0)
+            return Note(clip_id, VANISHED, as_text(listed.uri))
         return None if row.status == VANISHED else _missing(row, rules, tally)
     if rules.full or verdict not in _NO_WORK:
         return Work(clip_id, listed)
-    if verdict == BACK:
-        return note
     assert row is not None
-    same = (row.version, row.uri) == (listed.version, note.uri)
-    return None if same else note._replace(kind=SEEN)
+    uri = as_text(listed.uri)
+    if verdict != BACK and (row.version, row.uri) == (listed.version, uri):
+        return None
+    return Note(clip_id, BACK if verdict == BACK else SEEN, uri, *listed[1:])
 
 
 def _missing(row: Known, rules: Rules, tally: Tally) -> Note | None:
@@ -207,7 +206,7 @@ def _verdict(
     if row.status == "forbidden":  # permissions change without a trace in size or version
         return RETRIED if readable(listed, storage_options) else FAILED_BEFORE
     # a good row whose last try failed keeps its status, and its error begins with that of the try
-    if row.status in TRANSIENT or (row.error or "").partition(":")[0] in TRANSIENT:
+    if row.status in TRANSIENT or (row.error and row.error.partition(":")[0] in TRANSIENT):
         return RETRIED
     if row.status == "unreadable" and rules.retry_unreadable:
         return RETRIED
@@ -229,14 +228,16 @@ def _kind(checksum: str | None) -> str:
 
 def _count_windows(row: Known, item: Work | Note | None, tally: Tally) -> None:
     """What the table holds of a clip, and whether the run replaces it."""
-    drops = isinstance(item, Work) or (item is not None and item.kind == PRUNED)
+    pruned = isinstance(item, Note) and item.kind == PRUNED
+    drops = pruned or isinstance(item, Work)
     for file in row.files:
         tally.held[file] += 1
-        tally.dropped[file] += drops
+        if drops:
+            tally.dropped[file] += 1
     if row.windows_written:
         tally.clips += 1
         tally.windows += row.windows_written
-    if isinstance(item, Note) and item.kind == PRUNED:
+    if pruned:
         tally.pruned_clips += 1
         tally.pruned_windows += row.windows_written
 

@@ -1,9 +1,6 @@
 """Listing and planning of corpora too large to hold: seconds, and the memory of a process of its own."""
 
-import json
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +11,8 @@ from l3core.storage import StoredObject
 from l3core.table.layout import TablePaths
 from l3core.table.plan import make_plan
 from l3core.table.state import load_state
+from launch.benchmarks.alone import answer, in_process
 from launch.benchmarks.figures import Figure
-from launch.memory import peak_rss_bytes
 
 NAMES = (100_000, 1_000_000)
 FILES = (10_000, 100_000)
@@ -36,7 +33,7 @@ def planning(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
             place.mkdir()
             if verb == "list":
                 make_files(place, count)
-            found = _in_process(verb, count, place)
+            found = in_process("launch.benchmarks.planning", verb, count, place)
             seconds.append(found["seconds"])
             peaks.append(found["peak_mb"])
             yield Figure(verb, found["seconds"], "s", f"{count:,} {unit}")
@@ -82,21 +79,5 @@ def list_files(count: int, folder: Path) -> None:
         raise RunError(f"listed {found} of {count} files")
 
 
-def _in_process(verb: str, count: int, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "launch.benchmarks.planning", verb, str(count), str(folder)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise RunError(f"{verb} of {count} names failed: {done.stderr.decode(errors='replace').strip()}")
-    return json.loads(done.stdout)
-
-
-def main(verb: str, count: str, folder: str) -> None:
-    """Do one of both and print what it took, as JSON."""
-    start = time.perf_counter()
-    {"plan": plan, "list": list_files}[verb](int(count), Path(folder))
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_mb": peak_rss_bytes() / 1e6}))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer({"plan": plan, "list": list_files}, *sys.argv[1:])

@@ -30,17 +30,28 @@ class Whole(NamedTuple):
         wall_s: seconds of the process.
         run_s: seconds from plan to commit.
         peak_mb: largest resident memory of the process.
+        matched: files by what was known of them.
     """
 
     windows: int
     wall_s: float
     run_s: float
     peak_mb: float
+    matched: dict[str, int]
 
 
-def run_whole(flags: Sequence[str], corpus: Path, table: Path) -> Whole:
-    """Run the command on a corpus."""
-    command = [sys.executable, "-m", "launch.main", "embed", "--input", str(corpus)]
+def run_whole(
+    flags: Sequence[str], corpus: Path, table: Path, *, program: Sequence[str] = ("-m", "launch.main")
+) -> Whole:
+    """Run the command on a corpus.
+
+    Args:
+        flags: of the command.
+        corpus: folder of audio.
+        table: where to embed it.
+        program: how Python is told to run the command.
+    """
+    command = [sys.executable, *program, "embed", "--input", str(corpus)]
     command += ["--output", str(table), "--json", *flags]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -49,7 +60,8 @@ def run_whole(flags: Sequence[str], corpus: Path, table: Path) -> Whole:
     if process.returncode:
         raise RunError(err.decode(errors="replace").strip())
     record = json.loads(out)
-    return Whole(record["windows"], wall_s, record["wall_s"], record["peak_rss_bytes"] / 1e6)
+    peak_mb = record["peak_rss_bytes"] / 1e6
+    return Whole(record["windows"], wall_s, record["wall_s"], peak_mb, record["matched"])
 
 
 def whole_runs(

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from l3core.errors import RunError
+from launch.benchmarks import delta, identity, ledgers
+from launch.benchmarks.corpora import make_clips
 from launch.main import main
 
 
@@ -81,6 +84,47 @@ def test_memory_and_planning_are_measured_in_processes_of_their_own(capsys):
         assert figures[known] > 0
     # TensorFlow is in this process; a child must not be charged for it
     assert figures["plan, peak memory", "200 names"] < figures["peak memory", "20 files of 1 s"] / 2
+
+
+def test_a_second_run_is_measured(capsys):
+    answer = measured(capsys, "delta", "--scale", "0.002")
+    figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
+    assert min(figures.values()) > 0
+    for known in (
+        ("plan, unchanged", "200 rows, 0 changed"),
+        ("plan, delta, peak memory", "2,000 rows, 2 changed"),
+        ("plan, unchanged, peak memory, ratio", "10 times as many"),
+        ("update", "2,000 rows, 2 changed"),
+        ("update, rewritten files, peak memory", "2,000 rows, 2 changed"),
+    ):
+        assert known in figures
+    note = "no model, 20 files of 1 s"
+    ratio = figures["unchanged run", note] / figures["first run", note]
+    assert figures["unchanged run / first run", "no model"] == pytest.approx(ratio)
+    # TensorFlow is loaded for what has to be embedded, and for nothing else
+    unchanged = figures["unchanged run, peak memory", "edgel3-sea-64"]
+    assert unchanged < figures["delta run, peak memory", "edgel3-sea-64"] / 2
+    # 20 clips a night, less 2 in all but the first
+    rows = {note: figures["windows files", note] for name, note in figures if name == "windows files"}
+    assert [note.partition(",")[0] for note in rows] == ["after 5 nights", "after 30 nights"]
+    early, late = rows.values()
+    assert figures["windows files, ratio", "after 30 nights / after 5"] == late / early
+
+
+def test_a_plan_that_finds_something_else_is_no_figure(tmp_path):
+    ledgers.make_table(tmp_path, 10)
+    with pytest.raises(RunError, match=r"planned \{'unchanged': 10, 'new': 1\} instead"):
+        ledgers.plan_unchanged(11, tmp_path)
+
+
+def test_a_run_that_embeds_something_else_is_no_figure(tmp_path):
+    make_clips(tmp_path / "corpus", 2, 0.1, sample_rate_hz=8_000)
+    (tmp_path / "corpus/000001.wav").write_text("no audio")
+    table = tmp_path / "table"
+    identity.register()
+    delta.embed_clips(tmp_path / "corpus", table)
+    with pytest.raises(RunError, match="windows of 1 of 2 clips"):
+        delta.look(table, clips=2)
 
 
 def test_training_is_measured_against_keras(capsys):

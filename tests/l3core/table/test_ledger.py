@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from datetime import datetime, timezone
+from random import Random
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from l3core.table.ledger import (
     find_rows,
     read_known,
     read_ledger,
+    resettled,
     update_ledger,
     write_ledger,
 )
@@ -181,6 +183,40 @@ def test_an_update_says_where_the_windows_are_now(tmp_path, small_batches):
     assert found["05"] == ("new-1", "new-2", "other")
     assert found["07"] == ("new-2",)
     assert found["12"] == ("k",)  # no new file of `old` reaches as far
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_files_are_followed_as_a_row_alone_would_be(tmp_path, small_batches, seed):
+    """Most rows stay Arrow; each has the files that `resettled` gives it."""
+    random = Random(seed)
+    names = [f"{number:02d}" for number in range(30)]
+    rows = [
+        dataclasses.replace(
+            bare(name), files=tuple(random.sample("abcdef", random.choice((0, 1, 1, 2))))
+        )
+        for name in names
+    ]
+    write(tmp_path / "a.parquet", rows)
+    # a file becomes none, one or two; several may become the same one
+    moved = {
+        old: [Moved(random.choice("xyz"), *sorted(random.sample(names, 2))) for _ in range(places)]
+        for old, places in zip("abcd", (1, 1, 2, random.choice((0, 1))))
+    }
+    changes = {name: lambda old: dataclasses.replace(old, error="new") for name in names[::7]}
+    batches = update_ledger(TablePaths(str(tmp_path)), ["a.parquet"], iter(changes.items()), moved)
+    write_ledger(f"{tmp_path}/b.parquet", batches)
+    found = list(read_ledger(TablePaths(str(tmp_path)), ["b.parquet"]))
+    expected = [changes[row.clip_id](row) if row.clip_id in changes else row for row in rows]
+    assert found == [resettled(row, moved) for row in expected]
+
+
+def test_rows_of_rewritten_files_do_not_become_python(tmp_path, small_batches, monkeypatch):
+    rows = [dataclasses.replace(bare(f"{number:02d}"), files=("old",)) for number in range(10)]
+    write(tmp_path / "a.parquet", rows)
+    monkeypatch.setattr(LedgerRow, "from_json", None)
+    moved = {"old": [Moved("new", "00", "09")]}
+    batches = list(update_ledger(TablePaths(str(tmp_path)), ["a.parquet"], iter(()), moved))
+    assert [files for batch in batches for files in batch["files"].to_pylist()] == [["new"]] * 10
 
 
 def test_rows_of_some_clips(tmp_path, small_batches):
