@@ -7,8 +7,8 @@ from launch.options import Parser, add_output_flags, add_table_flag
 from launch.words import size
 
 DESCRIPTION = """\
-Merge the small windows files of many runs into files of about 256 MB. Runs do so by themselves when a
-spec has more than two dozen small files.
+Merge the windows files of less than 128 MB into files of about 256 MB. Runs merge small files by
+themselves when there are more than two dozen.
 
 examples:
   l3flow compact --table table

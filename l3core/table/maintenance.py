@@ -56,7 +56,7 @@ def compact(
     started_at = _now()
     with holding(paths, fingerprint, run_id):
         state = repair(paths)
-        groups = choose_groups(current_sources(state, fingerprint), (), most_small=1)
+        groups = choose_groups(current_sources(state, fingerprint), (), all_small=True)
         if not groups:
             return None
         claim_staging(paths, run_id, fingerprint, state.root or "")

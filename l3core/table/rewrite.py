@@ -8,6 +8,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -26,8 +27,11 @@ from l3core.table.plan import Plan, load_plan
 from l3core.table.state import TableState, check_unchanged, create_json, read_json, repair
 from l3core.table.windows_file import clip_rows, file_facts
 
-# A file below half of the target is small; when a partition has more of them than this they are merged.
+# A file below half of the target is small, one below a sixteenth tiny. When a partition has more of one
+# kind than this they are merged: a night's few rows are written again with other tiny files only, and
+# with small ones when they have become many.
 SMALL_BYTES = SHARD_BYTES // 2
+TINY_BYTES = SHARD_BYTES // 16
 MOST_SMALL = 24
 # Files that one merge has open; each costs a few MB.
 MOST_MERGED = 64
@@ -75,7 +79,7 @@ def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
     )
     affected = _write_drops(_drops_uri(paths, run_id), dropped)
     sources = [*current_sources(state, plan.fingerprint), *_staged_sources(paths, plan)]
-    return write_rewrites(paths, run_id, choose_groups(sources, affected, most_small=MOST_SMALL))
+    return write_rewrites(paths, run_id, choose_groups(sources, affected))
 
 
 def current_sources(state: TableState, fingerprint: str) -> list[Source]:
@@ -93,18 +97,20 @@ def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
 
 
 def choose_groups(
-    sources: Iterable[Source], affected: Collection[str], *, most_small: int
+    sources: Iterable[Source], affected: Collection[str], *, all_small: bool = False
 ) -> list[list[Source]]:
     """Which files are rewritten, and which of them together.
 
     Args:
         sources: all files that the partition will have.
         affected: paths of those that hold clips to leave out.
-        most_small: small files that may stay.
+        all_small: merge all small files, however few.
     """
     rest = sorted(sources, key=lambda source: (source.first_clip, source.path))
-    small = [source for source in rest if source.size_bytes < SMALL_BYTES]
-    groups = [group for group in _by_size(small) if len(group) > 1] if len(small) > most_small else []
+    edges = (0, SMALL_BYTES) if all_small else (0, TINY_BYTES, SMALL_BYTES)
+    kinds = [[s for s in rest if low <= s.size_bytes < high] for low, high in pairwise(edges)]
+    many = [kind for kind in kinds if all_small or len(kind) > MOST_SMALL]
+    groups = [group for kind in many for group in _by_size(kind) if len(group) > 1]
     grouped = {source.path for group in groups for source in group}
     alone = [source for source in rest if source.path in affected and source.path not in grouped]
     return [*groups, *([source] for source in alone)]

@@ -30,8 +30,8 @@ def source(name, size=1, first=None):
     return Source(name, name, size * MB, first or name)
 
 
-def groups(sources, affected=(), most_small=24):
-    chosen = choose_groups(sources, affected, most_small=most_small)
+def groups(sources, affected=(), **options):
+    chosen = choose_groups(sources, affected, **options)
     return [[each.path for each in group] for group in chosen]
 
 
@@ -56,7 +56,19 @@ def test_too_many_small_files_are_merged_with_their_neighbours():
 def test_files_of_half_the_target_are_not_small():
     large = [source(f"{number:02d}", 128) for number in range(30)]
     assert groups(large) == []
-    assert groups([*large, source("x"), source("y")], most_small=1) == [["x", "y"]]
+    assert groups([*large, source("x"), source("y", 100)]) == []
+    assert groups([*large, source("x"), source("y", 100)], all_small=True) == [["x", "y"]]
+
+
+def test_tiny_files_are_merged_with_tiny_ones():
+    """So that a night's few rows do not make it write a hundred MB again."""
+    tiny = [source(f"t{number:02d}", 15) for number in range(25)]
+    small = [source(f"s{number:02d}", 16) for number in range(24)]
+    assert groups([*tiny, *small]) == [
+        [f"t{number:02d}" for number in range(17)],
+        [f"t{number:02d}" for number in range(17, 25)],
+    ]
+    assert groups([*tiny[1:], *small]) == []
 
 
 def test_one_merge_opens_not_too_many_files():
