@@ -35,13 +35,16 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 
     with naming("--table"):
         paths = TablePaths(storage.absolute(args.table).rstrip("/"))
-        if not storage.exists(paths.root):
-            raise TableError(f"no table at {paths.root}")
-    done = list(mend(paths, new_run_id()))
+        if not storage.exists(paths.ours):
+            raise TableError(f"no table at {paths.root}: it has no _l3flow folder")
+    done = []
+    for words in mend(paths, new_run_id()):
+        done.append(words)
+        if not (args.json or args.quiet):
+            print(words)
     commits = load_state(paths).commits
     if args.json:
         print(json.dumps({"table": paths.root, "commits": commits, "done": done}, indent=1))
     elif not args.quiet:
-        print("\n".join(done) if done else "nothing to repair")
-        print(f"the table is at commit {commits}")
+        print(("" if done else "nothing to repair; ") + f"the table is at commit {commits}")
     return 0

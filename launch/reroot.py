@@ -34,10 +34,13 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Reroot; returns the exit code."""
     args = parser.parse(argv)
     from l3core import storage
+    from l3core.errors import UsageError
     from l3core.table.maintenance import reroot
     from launch.screen import showing_steps
     from launch.tables import new_run_id, open_table
 
+    if not args.root:  # an empty shell variable would mean the folder we are in
+        raise UsageError("--root needs a folder, got ''")
     paths, state = open_table(args)
     with naming("--root"):
         root = storage.absolute(args.root).rstrip("/") or "/"
@@ -48,4 +51,18 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     elif not args.quiet:
         was = printable(state.root or "")
         print(f"root: {printable(root)}" + (f", was {was}" if record else ", as it was"))
+        if record:
+            print(_words(state.root or "", root, moved=args.moved))
     return 0
+
+
+def _words(old: str, new: str, *, moved: bool) -> str:
+    """What became of clip ids."""
+    from l3core.table.maintenance import renaming
+
+    before, after = ("", "") if moved else renaming(old, new)
+    if after:
+        return f"clip ids begin with {printable(after)} now"
+    if before:
+        return f"clip ids do not begin with {printable(before)} any more"
+    return "clip ids are as they were: the corpus is expected at the new root"

@@ -42,13 +42,14 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 
     paths, state = open_table(args)
     if args.verb == "drop":
-        fingerprint = choose_spec(paths, state, args.fingerprint)
+        fingerprint = choose_spec(paths, state, args.fingerprint, flag="FP")
         record = drop_spec(paths, fingerprint, new_run_id())
         if args.json:
             print(json.dumps(record, indent=1, sort_keys=True))
         elif not args.quiet:
-            freed = sum(state.files[path]["bytes"] for path in record["files_removed"])
-            print(f"dropped {fingerprint}: {size(freed)} in {len(record['files_removed'])} files")
+            removed = set(record["files_removed"])
+            freed = sum(facts["bytes"] for path, facts in state.files.items() if path in removed)
+            print(f"dropped {fingerprint}: {size(freed)} in {_counted(len(removed), 'file')}")
         return 0
     specs = list_specs(paths, state)
     if args.json:
@@ -64,7 +65,7 @@ def _print(table: str, specs: Sequence["SpecFacts"]) -> None:
         words = ", ".join(f"{name} {value}" for name, value in facts.spec.items() if value or value == 0)
         print(f"\n{facts.fingerprint}  {words}")
         rows = ", ".join(f"{count} {status}" for status, count in sorted(facts.statuses.items()))
-        held = f"{facts.windows} windows of {facts.clips} clips"
+        held = f"{_counted(facts.windows, 'window')} of {_counted(facts.clips, 'clip')}"
         print(f"  {held} in {size(facts.bytes)}, {_counted(facts.files, 'file')}")
         print(f"  ledger: {rows or 'no row'}")
         for other, shared in facts.shared.items():

@@ -16,7 +16,7 @@ from l3core.features import join_clips, refuse_missing
 from l3core.machine import usable_memory
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
-from l3core.table.state import choose_spec, published_state, read_json
+from l3core.table.state import choose_spec, published_state, read_spec
 
 # What TensorFlow, Beam and this process take besides features and models (measured: 1.3 GB).
 BASE_BYTES = 1_500_000_000
@@ -92,7 +92,7 @@ def plan_crossval(
     counts = [windows[clip_id] for clip_id in clip_ids]
     tested = _tested_folds(copy, clips, folds)
     _refuse_small(clips)
-    embedding = read_json(paths.spec(fingerprint))
+    embedding = read_spec(paths, fingerprint)
     plan = CrossvalPlan(
         dataset=copy.dataset.name,
         classes=tuple(label for label in copy.dataset.classes if any(c.label == label for c in clips)),

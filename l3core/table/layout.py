@@ -147,6 +147,11 @@ class TablePaths:
         return self.at("table.json")
 
     @property
+    def ours(self) -> str:
+        """Folder of what only we read."""
+        return self.at("_l3flow")
+
+    @property
     def runs(self) -> str:
         """Folder of the run records."""
         return self.at("runs")

@@ -3,7 +3,7 @@
 Each is one commit, as a run is, and holds the locks of the partitions that it is about.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from l3core import storage
-from l3core.errors import RunError, UsageError
+from l3core.errors import RunError, TableError, UsageError
 from l3core.table.adopt import claim_staging, dead_runs, remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.layout import LedgerRow, TablePaths, ledger_batch
@@ -28,7 +28,7 @@ from l3core.table.state import (
     existing_state,
     keep_index,
     publish,
-    read_json,
+    read_spec,
     repair,
 )
 
@@ -105,9 +105,9 @@ def reroot(
         state = repair(paths)
         if state.root is None or root == state.root:
             return None
-        before, after = ("", "") if moved else _renaming(state.root, root)
+        before, after = ("", "") if moved else renaming(state.root, root)
         if before:
-            _check_below(paths, state, before)
+            _check_below(paths, state, root, before)
         claim_staging(paths, run_id, "", root)
         build = Build(paths, state, run_id)
         if before or after:
@@ -133,21 +133,23 @@ def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any
 
     Raises:
         BusyError: a run is open on the table.
+        TableError: there is no such partition any more.
     """
     started_at = _now()
     for name in owners(paths):
         refuse_if_busy(paths, name, run_id)
     with holding(paths, fingerprint, run_id):
         state = repair(paths)
+        if fingerprint not in state.fingerprints:
+            raise TableError(f"{fingerprint} is not in {paths.root} any more")
         build = Build(paths, state, run_id)
         build.removed += [*state.windows(fingerprint), *state.ledger(fingerprint)]
         cleared = [paths.spec(fingerprint), *_weights_of(paths, state, fingerprint)]
         check = partial(check_unchanged, fingerprints=[fingerprint], base=state.commits, root=state.root)
         facts = {"fingerprint": fingerprint, "root": state.root, "command": "specs drop"}
         relative = [uri.removeprefix(paths.at("")) for uri in cleared]
-        record = _commit(paths, build, check, started_at, [fingerprint], facts, relative)
-        remove_staging(paths, dead_runs(paths, run_id, fingerprint))
-        return record
+        dead = dead_runs(paths, run_id, fingerprint)  # this commit is a fence for them
+        return _commit(paths, build, check, started_at, [fingerprint], facts, relative, dead)
 
 
 def _rewrite(paths: TablePaths, build: Build, names: list[str], report: Report) -> None:
@@ -163,17 +165,18 @@ def _commit(
     started_at: str,
     fingerprints: list[str],
     facts: dict[str, Any],
-    cleared: list[str] | None = None,
+    cleared: Sequence[str] = (),
+    dead: Sequence[str] = (),
 ) -> dict[str, Any]:
     def entry(number: int) -> dict[str, Any]:
         record = new_record(run_id=build.run_id, commit=number, started_at=started_at, **facts)
-        return build.entry(record | {"fingerprints": fingerprints}, cleared=cleared or [])
+        return build.entry(record | {"fingerprints": fingerprints}, cleared=cleared)
 
     commit = append(paths, build.state, entry, check)
     publish(paths, commit)
     with suppress(OSError):  # it is committed, whatever cannot be cleared away
         keep_index(paths)
-        remove_staging(paths, [build.run_id])
+        remove_staging(paths, [build.run_id, *dead])
     return commit["record"]
 
 
@@ -182,8 +185,8 @@ def _check_nothing_happened(base: int, state: TableState) -> None:
         raise RunError("another run changed the table meanwhile: start it again")
 
 
-def _renaming(old: str, new: str) -> tuple[str, str]:
-    """(beginning of every clip id, what it becomes)."""
+def renaming(old: str, new: str) -> tuple[str, str]:
+    """(beginning of every clip id, what another root makes of it); both empty if ids stay."""
     above, below = old.rstrip("/") + "/", new.rstrip("/") + "/"
     if above.startswith(below):
         return "", storage.as_text(above.removeprefix(below))
@@ -192,11 +195,14 @@ def _renaming(old: str, new: str) -> tuple[str, str]:
     return "", ""
 
 
-def _check_below(paths: TablePaths, state: TableState, before: str) -> None:
+def _check_below(paths: TablePaths, state: TableState, root: str, before: str) -> None:
     for fingerprint in state.fingerprints:
         for row in read_known(paths, state.ledger(fingerprint)):
             if not row.clip_id.startswith(before):
-                raise UsageError(f"--root: {row.clip_id} is in the table and not below {before}")
+                raise UsageError(
+                    f"--root {root}: {row.uri} is in the table and not below it; --moved if the corpus "
+                    "was moved there"
+                )
 
 
 def _rerooted(
@@ -214,7 +220,7 @@ def _batches(rows: Iterator[LedgerRow]) -> Iterator[pa.RecordBatch]:
 
 def _weights_of(paths: TablePaths, state: TableState, fingerprint: str) -> list[str]:
     """The table's copy of a spec's weights, if no other spec needs it."""
-    digests = {name: read_json(paths.spec(name))["weights_digest"] for name in state.fingerprints}
+    digests = {name: read_spec(paths, name)["weights_digest"] for name in state.fingerprints}
     own = digests.pop(fingerprint)
     return [] if own in digests.values() else [paths.weights(own)]
 

@@ -1,9 +1,10 @@
 """Mending a table after whatever happened: what `l3flow repair` does, and every run does in part."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from l3core import storage
-from l3core.errors import BusyError
+from l3core.errors import BusyError, TableError
 from l3core.table.adopt import dead_runs, owner_of, remove_staging
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
 from l3core.table.lock import owners, refuse_if_busy
@@ -27,34 +28,41 @@ def mend(paths: TablePaths, run_id: str) -> Iterator[str]:
     Args:
         paths: of the table.
         run_id: names this repair in the lock folder.
+
+    Raises:
+        TableError: there was a table, and its journal is gone: nothing can be told from what is left.
     """
     pending = load_state(paths).pending
     if pending is not None:
         repair(paths)
         yield f"finished publishing run {pending['record']['run_id']}"
     yield from _write_missing(paths)
+    dead = owners(paths)
     try:
-        for name in owners(paths):
+        for name in dead:
             refuse_if_busy(paths, name, run_id)
     except BusyError as busy:
         yield f"left all else alone: {busy}"
         return
     yield from _remove_orphans(paths)
-    for name, owner in owners(paths).items():
-        storage.remove(paths.lock(name))
-        yield f"removed the lock of the dead run {owner}"
+    for name, owner in dead.items():
+        if owners(paths).get(name) == owner:  # no run has come meanwhile
+            storage.remove(paths.lock(name))
+            yield f"removed the lock of the dead run {owner}"
     yield from _clear_staging(paths, run_id)
     keep_index(paths)
 
 
 def _write_missing(paths: TablePaths) -> Iterator[str]:
-    """What every commit wrote, if it is there no more."""
+    """What every published commit wrote, if it is there no more."""
     state = load_state(paths)
     if state.root is not None and not storage.exists(paths.table):
         write_json(paths.table, {"layout": LAYOUT_VERSION, "root": state.root})
         yield "wrote table.json again"
     records = set(storage.names_below(paths.runs, suffix=".json"))
-    for commit in journal_entries(paths):
+    # a commit that comes meanwhile has no record because its files are not in place yet
+    published = state.commits - (state.pending is not None)
+    for commit in islice(journal_entries(paths), published):
         record = commit["record"]
         if not record.get("fence") and f"{record['run_id']}.json" not in records:
             write_json(paths.record(record["run_id"]), record)
@@ -73,22 +81,34 @@ def _remove_orphans(paths: TablePaths) -> Iterator[str]:
         for folder in ("windows", "clips")
         if storage.exists(paths.at(folder))
         for path in storage.files_below(paths.at(folder))
+        if path.startswith("spec=") and path.endswith(".parquet")
     ]
     state = load_state(paths)
+    if found and state.root is None:  # without a commit no run has put anything there
+        raise TableError(f"{paths.journal} is gone and {found[0]} is there: restore it from a backup")
     for path in found:
-        if path not in state.files and path.endswith(".parquet"):
+        if path not in state.files:
             storage.remove(paths.at(path))
             yield f"removed {path}, which no commit has"
 
 
 def _clear_staging(paths: TablePaths, run_id: str) -> Iterator[str]:
-    useless = dead_runs(paths, run_id, "")
-    state = load_state(paths)
-    if useless:
-        fence(paths, state, "", run_id, state.root or "")
-        remove_staging(paths, useless)
-        yield from (f"removed what run {name} left, which nobody can use" for name in useless)
+    useless = dict.fromkeys(dead_runs(paths, run_id, ""), "")
+    kept = {}
     for name in storage.names_below(paths.all_staging, suffix=""):
         done = storage.names_below(storage.join(paths.staging(name), "done"), suffix=".json")
-        spec = (owner_of(paths, name) or {}).get("fingerprint")
-        yield f"kept {len(done)} finished shards of run {name}: the next run of {spec} takes them over"
+        spec = (owner_of(paths, name) or {}).get("fingerprint", "")
+        if name in useless or name in owners(paths).values():
+            continue
+        if done:
+            finished = "1 shard" if len(done) == 1 else f"{len(done)} shards"
+            kept[name] = f"what run {name} finished ({finished}): the next run of {spec} takes it"
+        else:
+            useless[name] = spec
+    for spec in sorted(set(useless.values())):
+        state = load_state(paths)
+        fence(paths, state, spec, run_id, state.root or "")
+    for name in useless:
+        remove_staging(paths, [name])
+        yield f"removed what run {name} left, which nobody can use"
+    yield from (f"kept {words} over" for words in kept.values())

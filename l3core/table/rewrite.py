@@ -46,7 +46,8 @@ class Source(NamedTuple):
     Attributes:
         path: in the table, below it.
         at: where it lies, below the table: there, or still in staging.
-        size_bytes: of the file.
+        size_bytes: of its vectors, uncompressed: what files are cut by. However well they are packed, a
+            file that is large enough is not taken for a small one again and again.
         first_clip: id of its first clip.
     """
 
@@ -85,7 +86,10 @@ def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
 def current_sources(state: TableState, fingerprint: str) -> list[Source]:
     """The windows files of a partition."""
     files = (state.files[path] for path in state.windows(fingerprint))
-    return [Source(f["path"], f["path"], f["bytes"], f.get("first_clip", "")) for f in files]
+    return [
+        Source(f["path"], f["path"], f.get("vector_bytes", f["bytes"]), f.get("first_clip", ""))
+        for f in files
+    ]
 
 
 def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
@@ -93,7 +97,7 @@ def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
         manifest = read_manifest(paths, plan, shard)
         if facts := manifest["file"]:
             at = f"_l3flow/staging/{plan.run_id}/done/{manifest['staged']}"
-            yield Source(facts["path"], at, facts["bytes"], facts["first_clip"])
+            yield Source(facts["path"], at, facts["vector_bytes"], facts["first_clip"])
 
 
 def choose_groups(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
-from l3core.table.state import TableState, read_json
+from l3core.table.state import TableState, read_spec
 
 
 class SpecFacts(NamedTuple):
@@ -16,7 +16,7 @@ class SpecFacts(NamedTuple):
 
     Attributes:
         fingerprint: of the spec.
-        spec: its fields, those that are not the default.
+        spec: all of its fields.
         clips: that it has windows of.
         windows: rows.
         bytes: of its windows files.
@@ -48,7 +48,7 @@ def list_specs(paths: TablePaths, state: TableState) -> list[SpecFacts]:
     return [
         SpecFacts(
             fingerprint=name,
-            spec=read_json(paths.spec(name))["spec"],
+            spec=read_spec(paths, name)["spec"],
             clips=clips[name],
             windows=sum(state.files[path]["rows"] for path in state.windows(name)),
             bytes=sum(state.files[path]["bytes"] for path in state.windows(name)),

@@ -73,6 +73,19 @@ def read_json(uri: str) -> dict[str, Any]:
     return value
 
 
+def read_spec(paths: TablePaths, fingerprint: str) -> dict[str, Any]:
+    """What specs/<fp>.json says: `spec`, all of its fields, and `weights_digest`.
+
+    Raises:
+        TableError: it is not there.
+    """
+    try:
+        return read_json(paths.spec(fingerprint))
+    except FileNotFoundError:
+        uri = paths.spec(fingerprint)
+        raise TableError(f"{uri} is missing: l3flow repair writes it again") from None
+
+
 def write_json(uri: str, value: dict[str, Any]) -> None:
     """Write a JSON object for people and machines."""
     storage.write_bytes(uri, to_json(value))
@@ -193,8 +206,8 @@ def _existing(paths: TablePaths, state: TableState) -> TableState:
     return state
 
 
-def choose_spec(paths: TablePaths, state: TableState, spec: str | None) -> str:
-    """The fingerprint that a prefix means, or the only one there is.
+def choose_spec(paths: TablePaths, state: TableState, spec: str | None, *, flag: str = "--spec") -> str:
+    """The fingerprint that a prefix means, or the only one there is; `flag` is what errors call it.
 
     Raises:
         TableError: none or several, with what there is.
@@ -203,12 +216,12 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None) -> str:
     if len(found) == 1:
         return found[0]
     if not state.fingerprints:
-        raise TableError(f"{paths.root} is an empty table: no file was embedded yet")
+        raise TableError(f"{paths.root} is an empty table: it has no spec")
     listed = ", ".join(state.fingerprints)
     if spec is None:
         raise TableError(f"{paths.root} holds several specs, choose one (--spec, spec=): {listed}")
     many = "is the beginning of several" if found else "is none"
-    raise TableError(f"--spec {spec} {many} of the specs in {paths.root}: {listed}")
+    raise TableError(f"{flag} {spec} {many} of the specs in {paths.root}: {listed}")
 
 
 def check_unchanged(state: TableState, *, fingerprints: list[str], base: int, root: str | None) -> None:

@@ -131,8 +131,16 @@ def file_facts(uri: str, path: str, clips: Mapping[str, int]) -> dict[str, Any]:
         path: its place below the table.
         clips: clip id -> rows in it.
     """
+    rows = sum(clips.values())
     facts = {"clips": len(clips), "first_clip": min(clips), "last_clip": max(clips)}
-    return plain_facts(uri, path, sum(clips.values())) | facts
+    return plain_facts(uri, path, rows) | facts | {"vector_bytes": rows * 4 * vector_size(uri)}
+
+
+def vector_size(uri: str) -> int:
+    """How many numbers each vector of a windows file has."""
+    fs, path = storage.filesystem(uri)
+    with fs.open(path, "rb") as file:
+        return pq.read_schema(file).field("embedding").type.list_size
 
 
 def plain_facts(uri: str, path: str, rows: int) -> dict[str, Any]:

@@ -130,4 +130,5 @@ def test_what_a_record_says_of_a_file(tmp_path):
         "clips": 2,
         "first_clip": "c0",
         "last_clip": "c1",
+        "vector_bytes": 112,  # 7 rows of 4 float32
     }
