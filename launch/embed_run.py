@@ -12,7 +12,7 @@ from typing import Any
 
 from l3core import storage
 from l3core.embedding import Embedder
-from l3core.errors import RunError, UsageError
+from l3core.errors import RunError, TableError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
 from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
@@ -124,7 +124,7 @@ def _plan(
             listing,
             spec=spec,
             weights_digest=weights.digest,
-            root=_root(args, state, inputs),
+            root=_root(args, paths, state, inputs),
             run_id=run_id,
             started_at=started_at,
             rules=_rules(args, inputs),
@@ -160,7 +160,7 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
         _listing(args, inputs, paths),
         spec=spec,
         fingerprint=spec.fingerprint(weights.digest),
-        root=_root(args, state, inputs),
+        root=_root(args, paths, state, inputs),
         rules=_rules(args, inputs),
         limits=_limits(args),
     )
@@ -232,10 +232,20 @@ def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     return "interrupted; the table is as it was, the next run takes over the shards that are finished"
 
 
-def _root(args: argparse.Namespace, state: TableState, inputs: Sequence[Pattern | ListFile]) -> str:
+def _root(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    state: TableState,
+    inputs: Sequence[Pattern | ListFile],
+) -> str:
     with naming("--root"):
         given = (storage.absolute(args.root).rstrip("/") or "/") if args.root else None
     if state.root is None:
+        if storage.exists(paths.table):
+            raise TableError(
+                f"{paths.root} has a table.json and no journal: restore its _l3flow folder "
+                "from where it was copied, or name another --output"
+            )
         return common_root(inputs) if given is None else given
     if given is not None and given != state.root:
         raise UsageError(f"--root {given}: this table's root is {state.root}, and a table has one")

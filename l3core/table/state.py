@@ -297,6 +297,8 @@ def fence(paths: TablePaths, state: TableState, fingerprint: str, run_id: str, r
 def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
     """Bring a commit's files into place and remove what it replaced; may be repeated."""
     record = commit["record"]
+    if storage.exists(paths.record(record["run_id"])):  # a later commit may have moved on
+        return
     try:
         write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
         if commit.get("spec") is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -228,3 +229,16 @@ def test_trouble_is_shown(tmp_path, capsys):
     assert "  empty: bad\\x1b0.wav: the file has no bytes\n" in out  # nothing a terminal acts on
     assert "... and 2 more" in out  # five are shown
     assert "\x1b" not in out
+
+
+def test_a_table_that_was_copied_without_its_journal_is_not_begun_anew(tmp_path, capsys):
+    """Its old files would stay beside the new ones, and every engine would read both."""
+    corpus, table = write_files(tmp_path / "corpus", 2), tmp_path / "table"
+    command = ["embed", "--input", str(corpus), "--output", str(table), *FLAGS]
+    assert main(command) == 0
+    shutil.rmtree(table / "_l3flow")
+    before = snapshot(table)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "has a table.json and no journal" in capsys.readouterr().err
+    assert snapshot(table) == before
