@@ -15,8 +15,8 @@ from l3core.datasets import DATASETS, read_dataset
 from l3core.errors import RunError, UsageError
 from l3core.loading import without_collection
 from l3core.machine import usable_memory
+from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
-from l3core.table.state import read_json, write_json
 from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible

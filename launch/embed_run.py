@@ -20,13 +20,16 @@ from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
 from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
+from l3core.table.journal import repair
+from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
+from l3core.table.limits import Limits
 from l3core.table.lock import holding
-from l3core.table.plan import Limits, Plan, make_plan
+from l3core.table.plan import Plan, make_plan
 from l3core.table.preview import preview_run
 from l3core.table.progress import RunProgress
 from l3core.table.rewrite import plan_rewrites, rewrite_files
-from l3core.table.state import TableState, load_state, read_json, repair
+from l3core.table.state import TableState, load_state
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
 from launch.screen import (

@@ -35,7 +35,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """List the runs; returns the exit code."""
     args = parser.parse(argv)
     from l3core import storage
-    from l3core.table.state import read_json
+    from l3core.table.json_objects import read_json
     from launch.tables import open_table
 
     paths, _ = open_table(args)

@@ -5,8 +5,9 @@ import secrets
 from datetime import datetime, timezone
 
 from l3core import storage
+from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState, published_state
+from l3core.table.state import TableState
 from launch.options import naming
 
 

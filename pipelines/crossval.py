@@ -14,7 +14,7 @@ from l3core.crossval.folds import train_fold
 from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
 from l3core.crossval.progress import FoldNotes
 from l3core.crossval.results import is_finished, write_fold
-from l3core.table.state import read_json
+from l3core.table.json_objects import read_json
 from pipelines.workers import features_for
 
 

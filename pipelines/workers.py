@@ -14,10 +14,10 @@ from l3core.errors import RunError
 from l3core.features import load_features
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
+from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
-from l3core.table.state import published_state
 from l3core.weights import Weights, read_h5
 from pipelines.job import EmbedJob
 

@@ -19,11 +19,12 @@ from l3core.listing import common_root, list_inputs, parse_pattern
 from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import Rules
+from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
 from l3core.table.plan import make_plan
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import embed_shard
-from l3core.table.state import load_state, repair
+from l3core.table.state import load_state
 
 SPEC = EmbeddingSpec(model="fake", engine="fake", weights="random:0")
 FLAGS = ("--model", "fake", "--engine", "fake", "--weights", "random:0")

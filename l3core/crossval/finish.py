@@ -10,7 +10,7 @@ from l3core.crossval.results import TABLES, merge_folds, read_table
 from l3core.crossval.summary import summarise
 from l3core.reports.crossval import crossval_page
 from l3core.storage import as_text
-from l3core.table.state import read_json, write_json
+from l3core.table.json_objects import read_json, write_json
 
 MODEL_NAME = re.compile(r"models/(fold\d+|final)\.keras")
 

@@ -14,9 +14,10 @@ from l3core.datasets import DatasetCopy, DatasetError, LabelledClip, shared_sour
 from l3core.errors import UsageError
 from l3core.features import join_clips, refuse_missing
 from l3core.machine import usable_memory
+from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
-from l3core.table.state import choose_spec, published_state, read_spec
+from l3core.table.state import choose_spec, read_spec
 
 # What TensorFlow, Beam and this process take besides features and models (measured: 1.3 GB).
 BASE_BYTES = 1_500_000_000

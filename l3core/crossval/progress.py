@@ -7,7 +7,7 @@ from typing import NamedTuple
 from l3core import storage
 from l3core.crossval.plan import CrossvalPlan, OutputPaths
 from l3core.crossval.results import finished_folds
-from l3core.table.state import read_json, write_json
+from l3core.table.json_objects import read_json, write_json
 
 # A note is a small object; on a disk it costs nothing, on a store a request.
 NOTE_EVERY_S = 2.0

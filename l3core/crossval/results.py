@@ -19,7 +19,7 @@ from l3core import storage
 from l3core.classifier import to_keras
 from l3core.crossval.folds import FoldResult
 from l3core.crossval.plan import CrossvalPlan, OutputPaths
-from l3core.table.state import read_json, write_json
+from l3core.table.json_objects import read_json, write_json
 
 TABLES = ("predictions", "splits", "trials")
 _CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")

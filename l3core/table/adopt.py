@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from l3core import storage
+from l3core.table.json_objects import read_json
 from l3core.table.layout import TRANSIENT, TablePaths
 from l3core.table.lock import owners
-from l3core.table.state import read_json
 
 T = TypeVar("T")
 

@@ -18,23 +18,15 @@ from l3core.errors import RunError
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.changes import run_changes, settle
+from l3core.table.journal import append, check_unchanged, publish, repair
+from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import GONE, LedgerRow, TablePaths
 from l3core.table.ledger import Settle
 from l3core.table.lock import lost_to, release
 from l3core.table.manifests import read_manifest
 from l3core.table.plan import Plan, ShardPlan, load_plan
 from l3core.table.rewrite import rewritten
-from l3core.table.state import (
-    TableState,
-    append,
-    check_unchanged,
-    keep_index,
-    load_state,
-    publish,
-    read_json,
-    repair,
-    write_json,
-)
+from l3core.table.state import TableState, keep_index, load_state
 
 # Finished shards are looked at side by side: on a store each costs a request or two.
 READERS = 16

@@ -17,20 +17,12 @@ from l3core import storage
 from l3core.errors import RunError, TableError, UsageError
 from l3core.table.adopt import claim_staging, dead_runs, remove_staging
 from l3core.table.build import Build, new_record
+from l3core.table.journal import append, check_unchanged, publish, repair
 from l3core.table.layout import LedgerRow, TablePaths, ledger_batch
 from l3core.table.ledger import BATCH_ROWS, Moved, read_known, read_ledger, resettled
 from l3core.table.lock import holding, owners, refuse_if_busy
 from l3core.table.rewrite import choose_groups, current_sources, rewrite_files, write_rewrites
-from l3core.table.state import (
-    TableState,
-    append,
-    check_unchanged,
-    existing_state,
-    keep_index,
-    publish,
-    read_spec,
-    repair,
-)
+from l3core.table.state import TableState, existing_state, keep_index, read_spec
 
 # Called with (rewrites done, rewrites to do) after each.
 Report = Callable[[int, int], None]

@@ -6,16 +6,11 @@ from itertools import islice
 from l3core import storage
 from l3core.errors import BusyError, TableError
 from l3core.table.adopt import dead_runs, owner_of, remove_staging
+from l3core.table.journal import fence, repair
+from l3core.table.json_objects import write_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
 from l3core.table.lock import owners, refuse_if_busy
-from l3core.table.state import (
-    fence,
-    journal_entries,
-    keep_index,
-    load_state,
-    repair,
-    write_json,
-)
+from l3core.table.state import journal_entries, keep_index, load_state
 
 
 def mend(paths: TablePaths, run_id: str) -> Iterator[str]:

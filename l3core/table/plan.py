@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 from l3core import storage
-from l3core.errors import RunError, UsageError
+from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
 from l3core.table.adopt import (
@@ -28,14 +28,14 @@ from l3core.table.adopt import (
     with_shards,
 )
 from l3core.table.delta import Note, Rules, Tally, Work, find_work
+from l3core.table.journal import fence
+from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
+from l3core.table.limits import Limits
 from l3core.table.pieces import Piece, cut_pieces, key_of, shard_windows
-from l3core.table.state import TableState, fence, read_json, write_json
+from l3core.table.state import TableState
 
-MOST_PRUNED = 0.1  # of a partition's clips or windows
-MOST_REWRITTEN = 0.5  # of a partition's bytes
-MOST_REWRITTEN_BYTES = 10 * 10**9
 SHARD_CLIPS = 5000
 SHARDS_WANTED = 16  # of a small run, so that a killed one can be adopted in parts
 
@@ -111,52 +111,6 @@ class Plan:
         return Plan(**value | {"shards": shards, "dead": tuple(value["dead"])})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a run may not do unasked.
-
-    Attributes:
-        allow_shrink: prune more than `MOST_PRUNED` of a partition.
-        max_rewrite: bytes of windows files that may be rewritten; None: half of the partition, and
-            10 GB in any case.
-    """
-
-    allow_shrink: bool = False
-    max_rewrite: int | None = None
-
-    def check(self, state: TableState, fingerprint: str, tally: Tally) -> int:
-        """Bytes of windows files that will be rewritten.
-
-        Raises:
-            UsageError: that is too much, or too much is pruned.
-        """
-        clips, windows = tally.pruned_clips, tally.pruned_windows
-        pruned = max(clips / max(1, tally.clips), windows / max(1, tally.windows))
-        if pruned > MOST_PRUNED and not self.allow_shrink:
-            raise UsageError(
-                f"--prune would drop {clips} of {tally.clips} clips ({windows} of {tally.windows} "
-                f"windows), more than {MOST_PRUNED:.0%} of the table: --allow-shrink if that is right"
-            )
-        found = bytes_to_rewrite(state, fingerprint, tally)
-        held = sum(state.files[path]["bytes"] for path in state.windows(fingerprint))
-        most = self.max_rewrite
-        if most is None:
-            most = max(MOST_REWRITTEN_BYTES, int(MOST_REWRITTEN * held))
-        if found > most:
-            raise UsageError(
-                f"--max-rewrite: {found / 1e9:.1f} GB of {held / 1e9:.1f} GB of windows "
-                f"files would be rewritten, more than {most / 1e9:.1f} GB: give at least "
-                f"--max-rewrite {-(-found // 10**9)}GB if that is right"
-            )
-        return found
-
-
-def bytes_to_rewrite(state: TableState, fingerprint: str, tally: Tally) -> int:
-    """Size of the windows files that lose some of their clips and keep others."""
-    files = set(tally.to_rewrite())
-    return sum(state.files[path]["bytes"] for path in state.windows(fingerprint) if path in files)
-
-
 def make_plan(
     paths: TablePaths,
     state: TableState,
@@ -193,16 +147,19 @@ def make_plan(
         RunError: another run changed the table meanwhile.
     """
     fingerprint = spec.fingerprint(weights_digest)
-    rules, limits = rules or Rules(), limits or Limits()
     tally = Tally()
-    ledger = read_known(paths, state.ledger(fingerprint))
     work = find_work(
-        ledger, listing, root=root, rules=rules, tally=tally, storage_options=storage_options
+        read_known(paths, state.ledger(fingerprint)),
+        listing,
+        root=root,
+        rules=rules or Rules(),
+        tally=tally,
+        storage_options=storage_options,
     )
     # both lists go through files, because the first is read twice and they may not fit in memory
-    with _spool_file() as spooled, _spool_file() as notes:
-        total = _spool(cut_pieces(_works(work, notes), spec, storage_options), spooled)
-        to_rewrite = limits.check(state, fingerprint, tally)
+    with _spool_file() as pieces, _spool_file() as notes:
+        total = _spool(cut_pieces(_works(work, notes), spec, storage_options), pieces)
+        to_rewrite = (limits or Limits()).check(state, fingerprint, tally)
         dead = dead_runs(paths, run_id, fingerprint)
         if dead:
             state = fence(paths, state, fingerprint, run_id, root)
@@ -212,8 +169,8 @@ def make_plan(
             fingerprint=fingerprint,
             spec=spec.to_dict(),
             weights_digest=weights_digest,
-            root=root,
             identity=spec.identity(weights_digest),
+            root=root,
             counts=dict(tally.counts),
             gone=tally.gone,
             pruned=tally.pruned_clips,
@@ -226,17 +183,22 @@ def make_plan(
         if plan.empty:
             remove_staging(paths, dead)
             return plan
-        claim_staging(paths, run_id, fingerprint, root)
-        finished = finished_shards(paths, root, dead)
-        finished = whole_shards(paths, finished, _unspool(spooled), key_of)
-        owned = with_shards(paths, finished, _unspool(spooled), key_of)
-        rest = (piece for piece, shard in owned if shard is None)
-        shards = list(_write_shards(paths, run_id, rest, spec=spec, total=total))
-        for name, shard in zip(adopt(paths, run_id, finished), finished):
-            shards.append(_adopted(name, shard))
-        write_notes(paths, run_id, notes)
+        target = min(shard_windows(spec), max(1, -(-total // SHARDS_WANTED)))
+        return _stage(paths, plan, pieces, notes, target)
+
+
+def _stage(paths: TablePaths, plan: Plan, pieces: IO[str], notes: IO[str], target: int) -> Plan:
+    """Write the staging folder: shards of about `target` windows, and those of dead runs taken over."""
+    claim_staging(paths, plan.run_id, plan.fingerprint, plan.root)
+    finished = finished_shards(paths, plan.root, plan.dead)
+    finished = whole_shards(paths, finished, _unspool(pieces), key_of)
+    owned = with_shards(paths, finished, _unspool(pieces), key_of)
+    rest = (piece for piece, shard in owned if shard is None)
+    shards = list(_write_shards(paths, plan.run_id, rest, target))
+    shards += map(_adopted, adopt(paths, plan.run_id, finished), finished)
+    write_notes(paths, plan.run_id, notes)
     plan = replace(plan, shards=tuple(sorted(shards, key=lambda shard: shard.first_clip)))
-    write_json(storage.join(paths.staging(run_id), "plan.json"), plan.to_json())
+    write_json(storage.join(paths.staging(plan.run_id), "plan.json"), plan.to_json())
     return plan
 
 
@@ -318,9 +280,8 @@ def _unspool(spool: IO[str]) -> Iterator[Piece]:
 
 
 def _write_shards(
-    paths: TablePaths, run_id: str, pieces: Iterable[Piece], *, spec: EmbeddingSpec, total: int
+    paths: TablePaths, run_id: str, pieces: Iterable[Piece], target: int
 ) -> Iterator[ShardPlan]:
-    target = min(shard_windows(spec), max(1, -(-total // SHARDS_WANTED)))
     shard: list[Piece] = []
     filled = number = 0
     for piece in pieces:

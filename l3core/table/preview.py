@@ -11,8 +11,9 @@ from l3core.storage import StorageOptions, StoredObject
 from l3core.table.delta import Rules, Tally, Work, find_work
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
+from l3core.table.limits import Limits, bytes_to_rewrite
 from l3core.table.pieces import probe, shard_windows, window_count
-from l3core.table.plan import SHARDS_WANTED, Limits, bytes_to_rewrite
+from l3core.table.plan import SHARDS_WANTED
 from l3core.table.state import TableState
 
 EXACT_FILES = 1_000  # up to so many are all opened

@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 from l3core import storage
 from l3core.errors import RunError
 from l3core.table.changes import drops, run_changes
+from l3core.table.journal import check_unchanged, repair
+from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import find_rows
 from l3core.table.manifests import read_manifest
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import SHARD_BYTES
 from l3core.table.plan import Plan, load_plan
-from l3core.table.state import TableState, check_unchanged, create_json, read_json, repair
+from l3core.table.state import TableState
 from l3core.table.windows_file import clip_rows, file_facts
 
 # A file below half of the target is small, one below a sixteenth tiny. When a partition has more of one

@@ -20,12 +20,12 @@ from l3core.machine import usable_cores
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.storage import StorageOptions
+from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import Piece, key_of
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
-from l3core.table.state import create_json, read_json
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import clip_rows, file_facts, writing_windows
 

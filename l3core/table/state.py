@@ -1,8 +1,8 @@
 """A table's history: the journal of its commits, and which files are in it now.
 
 Commit n is `_l3flow/journal/<n>.json`, created only if it is not there; once it is, the commit has
-happened. Publishing it (moving its files into place, then writing its run record) can be repeated by
-anybody until it is done, so a killed run is finished by the next command.
+happened. Publishing it (`l3core.table.journal`) can be repeated by anybody until it is done, so a killed
+run is finished by the next command.
 
 An entry holds `record` (what the run record will say), `staged` (final path -> where the file is now),
 `spec` (for specs/<fp>.json, or null), `cleared` (what else is removed) and its `writer`. A *fence* is an
@@ -10,13 +10,12 @@ entry without files: whoever planned before it cannot commit any more (`fence`).
 """
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from l3core import storage
-from l3core.errors import RunError, TableError
+from l3core.errors import TableError
+from l3core.table.json_objects import read_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
 
 # What so many commits come to is kept, so that a table of ten thousand commits opens at once.
@@ -57,22 +56,6 @@ class TableState(NamedTuple):
         return sorted({path.split("=")[1].split("/")[0] for path in self.files if path[0] == "c"})
 
 
-def read_json(uri: str) -> dict[str, Any]:
-    """A JSON object of ours.
-
-    Raises:
-        FileNotFoundError: there is none.
-        TableError: it is damaged.
-    """
-    try:
-        value = json.loads(storage.read_bytes(uri))
-    except ValueError as error:
-        raise TableError(f"{uri} is damaged, it is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise TableError(f"{uri} is damaged, it is no JSON object")
-    return value
-
-
 def read_spec(paths: TablePaths, fingerprint: str) -> dict[str, Any]:
     """What specs/<fp>.json says: `spec`, all of its fields, and `weights_digest`.
 
@@ -86,34 +69,6 @@ def read_spec(paths: TablePaths, fingerprint: str) -> dict[str, Any]:
         raise TableError(f"{uri} is missing: l3flow repair writes it again") from None
 
 
-def write_json(uri: str, value: dict[str, Any]) -> None:
-    """Write a JSON object for people and machines."""
-    storage.write_bytes(uri, to_json(value))
-
-
-def create_json(uri: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Put a JSON object in place if none is there; what is there now.
-
-    That may be `value` although the store said that it failed, or that there was one: an answer can be
-    lost on its way, and the request be tried again.
-    """
-    try:
-        if storage.create(uri, to_json(value, indent=None)):
-            return value
-    except OSError:
-        if not storage.exists(uri):
-            raise
-    return read_json(uri)
-
-
-def to_json(value: dict[str, Any], indent: int | None = 1) -> bytes:
-    """JSON as this project writes it; with `indent` None on one line, which is many times faster.
-
-    It is ASCII, since names may be no UTF-8.
-    """
-    return json.dumps(value, indent=indent, sort_keys=True).encode() + b"\n"
-
-
 def load_state(paths: TablePaths) -> TableState:
     """Replay a table's commits; an empty state where there is no table yet.
 
@@ -124,7 +79,7 @@ def load_state(paths: TablePaths) -> TableState:
     state = _indexed(paths, len(names))
     commit = None
     for number, name in enumerate(names, 1):
-        if name != _entry_name(number):
+        if name != entry_name(number):
             raise TableError(f"commit {number} is missing in {paths.journal}: restore it from a backup")
         if number > state.commits:
             commit = read_json(storage.join(paths.journal, name))
@@ -140,7 +95,8 @@ def journal_entries(paths: TablePaths) -> Iterator[dict[str, Any]]:
         yield read_json(storage.join(paths.journal, name))
 
 
-def _entry_name(number: int) -> str:
+def entry_name(number: int) -> str:
+    """Name of a commit's journal entry."""
     return f"{number:08d}.json"
 
 
@@ -150,7 +106,7 @@ def _indexed(paths: TablePaths, commits: int) -> TableState:
     usable = [number for number in numbers if number < commits]  # the last may have to be published
     if not usable:
         return TableState(0, None, {}, None, {})
-    kept = read_json(storage.join(paths.index, _entry_name(max(usable))))
+    kept = read_json(storage.join(paths.index, entry_name(max(usable))))
     _check_layout(paths, kept["layout"])
     return TableState(max(usable), kept["root"], kept["files"], None, kept["touched"])
 
@@ -188,19 +144,15 @@ def existing_state(paths: TablePaths) -> TableState:
     Raises:
         TableError: there is none.
     """
-    return _existing(paths, load_state(paths))
+    return existing(paths, load_state(paths))
 
 
-def published_state(paths: TablePaths) -> TableState:
-    """The same, with its last commit published: for those that read ledgers in their place.
+def existing(paths: TablePaths, state: TableState) -> TableState:
+    """The state, if it is that of a table that is there.
 
     Raises:
-        TableError: there is none.
+        TableError: it is not.
     """
-    return _existing(paths, repair(paths))
-
-
-def _existing(paths: TablePaths, state: TableState) -> TableState:
     if state.root is None:
         raise TableError(f"no table at {paths.root}: nothing was ever committed there")
     return state
@@ -224,105 +176,6 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None, *, flag:
     raise TableError(f"{flag} {spec} {many} of the specs in {paths.root}: {listed}")
 
 
-def check_unchanged(state: TableState, *, fingerprints: list[str], base: int, root: str | None) -> None:
-    """Refuse to commit on top of another change of the same partitions, or of the root.
-
-    Args:
-        state: of the table now.
-        fingerprints: partitions that the commit is about.
-        base: number of the commit that it was planned on.
-        root: of the table that it was planned for.
-
-    Raises:
-        RunError: there was one.
-    """
-    moved = state.root is not None and state.root != root
-    if moved or any(state.touched.get(fingerprint, 0) > base for fingerprint in fingerprints):
-        raise RunError(
-            "another run changed the table since this one was planned; run it again "
-            "(the shards that are finished will be taken over)"
-        )
-
-
-def append(
-    paths: TablePaths,
-    state: TableState,
-    make: Callable[[int], dict[str, Any]],
-    check: Callable[[TableState], None],
-) -> dict[str, Any]:
-    """Journal a commit behind the last one.
-
-    Args:
-        paths: of the table.
-        state: its last commit, published.
-        make: the entry for a number, `writer` apart.
-        check: raises if the commit may not follow such a state; asked again when another was faster.
-
-    Returns:
-        The entry that is in the journal; it has to be published.
-    """
-    while True:
-        check(state)
-        number = state.commits + 1
-        commit = make(number) | {"writer": uuid.uuid4().hex}
-        entry = storage.join(paths.journal, _entry_name(number))
-        if create_json(entry, commit)["writer"] == commit["writer"]:
-            return commit
-        state = repair(paths)
-
-
-def fence(paths: TablePaths, state: TableState, fingerprint: str, run_id: str, root: str) -> TableState:
-    """Let nobody commit to a partition any more who planned before; the state to plan on.
-
-    A run that takes over what others left cannot know that they are dead: a paused one may wake up and
-    commit files that are no longer where it left them.
-
-    Raises:
-        RunError: one of them has committed since `state`.
-    """
-    record = {
-        "layout": LAYOUT_VERSION,
-        "run_id": run_id,
-        "fingerprint": fingerprint,
-        "fence": True,
-        "files_added": [],
-        "files_removed": [],
-    }
-    base = state.commits
-    check = partial(check_unchanged, fingerprints=[fingerprint], base=base, root=root)
-    append(paths, state, lambda number: {"record": record | {"commit": number}}, check)
-    return load_state(paths)
-
-
-def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
-    """Bring a commit's files into place and remove what it replaced; may be repeated."""
-    record = commit["record"]
-    if storage.exists(paths.record(record["run_id"])):  # a later commit may have moved on
-        return
-    try:
-        write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
-        if commit.get("spec") is not None:
-            write_json(paths.spec(record["fingerprint"]), commit["spec"])
-        for final, staged in commit["staged"].items():
-            storage.move(paths.at(staged), paths.at(final))
-        for path in [*record["files_removed"], *commit.get("cleared", ())]:
-            storage.remove(paths.at(path))
-    except FileNotFoundError:
-        if not storage.exists(paths.record(record["run_id"])):
-            raise
-        return  # somebody else has published it, and a later commit moved on
-    write_json(paths.record(record["run_id"]), record)
-
-
-def repair(paths: TablePaths) -> TableState:
-    """Finish what a killed run had committed but not published; the state after it."""
-    state = load_state(paths)
-    if state.pending is None:
-        return state
-    publish(paths, state.pending)
-    return load_state(paths)
-
-
 def keep_index(paths: TablePaths) -> None:
     """Keep what the commits come to, if many have been made since; what was kept long before goes."""
     there = storage.names_below(paths.index, suffix=".json")
@@ -332,6 +185,6 @@ def keep_index(paths: TablePaths) -> None:
         return
     kept = {"root": state.root, "files": state.files, "touched": state.touched}
     content = json.dumps({"layout": LAYOUT_VERSION, **kept}).encode()
-    storage.write_bytes(storage.join(paths.index, _entry_name(state.commits)), content)
+    storage.write_bytes(storage.join(paths.index, entry_name(state.commits)), content)
     for old in there[:-1]:
         storage.remove(storage.join(paths.index, old))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject, join
+from l3core.table.json_objects import write_json
 from l3core.table.layout import (
     LAYOUT_VERSION,
     LedgerRow,
@@ -20,8 +21,9 @@ from l3core.table.layout import (
     windows_folder,
 )
 from l3core.table.ledger import Moved, Settle, update_ledger, write_ledger
-from l3core.table.plan import Limits, make_plan
-from l3core.table.state import load_state, write_json
+from l3core.table.limits import Limits
+from l3core.table.plan import make_plan
+from l3core.table.state import load_state
 from launch.benchmarks.alone import answer, in_process
 from launch.benchmarks.figures import Figure
 

@@ -9,9 +9,10 @@ from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.crossval.results import finished_folds
 from l3core.datasets import LabelledClip
 from l3core.errors import RunError
+from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
-from l3core.table.state import existing_state, read_json, write_json
+from l3core.table.state import existing_state
 from pipelines.crossval import Finish, TrainFolds
 from pipelines.workers import features_for
 from tests.corpus import PlainRun, replace_file, write_files

@@ -12,8 +12,8 @@ from l3core.crossval.results import kept_models
 from l3core.crossval.summary import paper_accuracy
 from l3core.datasets import LabelledClip
 from l3core.spec import EmbeddingSpec
+from l3core.table.json_objects import write_json
 from l3core.table.layout import LedgerRow
-from l3core.table.state import write_json
 
 CLIPS = (LabelledClip("/a/x.wav", "dog", 1, "s"), LabelledClip("/a/y.wav", "cat", 2, "t"))
 PLAN = CrossvalPlan(

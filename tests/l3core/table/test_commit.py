@@ -10,10 +10,11 @@ import pytest
 
 from l3core import storage
 from l3core.errors import RunError
+from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
 from l3core.table.read import read_windows
 from l3core.table.shard import embed_shard
-from l3core.table.state import load_state, repair
+from l3core.table.state import load_state
 from tests.corpus import (
     PlainRun,
     expected_rows,

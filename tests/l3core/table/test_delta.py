@@ -10,12 +10,14 @@ from l3core import storage
 from l3core.checksums import checksum_in, checksum_of
 from l3core.listing import list_inputs, parse_input
 from l3core.storage import StoredObject, absent
+from l3core.table import limits as limiting
 from l3core.table import plan as planning
 from l3core.table.changes import drops, settle
 from l3core.table.delta import Note, Rules, Tally, Work, find_work
 from l3core.table.layout import LedgerRow
 from l3core.table.ledger import Known
-from l3core.table.plan import Limits, Plan
+from l3core.table.limits import Limits
+from l3core.table.plan import Plan
 from tests.corpus import (
     PlainRun,
     expected_rows,
@@ -366,7 +368,7 @@ def test_rewriting_much_needs_a_word(corpus, table, monkeypatch):
     monkeypatch.setattr(planning, "SHARDS_WANTED", 1)
     PlainRun(corpus, table, "run-1").all()
     replace_file(corpus / "001.wav", 1.5, seed=50)
-    monkeypatch.setattr(planning, "MOST_REWRITTEN_BYTES", 100)
+    monkeypatch.setattr(limiting, "MOST_REWRITTEN_BYTES", 100)
     before = every_file(table)
     with pytest.raises(ValueError, match=r"--max-rewrite: .* give at least --max-rewrite 1GB"):
         PlainRun(corpus, table, "run-2").make_plan()

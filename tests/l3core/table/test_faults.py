@@ -15,13 +15,14 @@ from l3core import storage
 from l3core.errors import RunError
 from l3core.table import plan as planning
 from l3core.table import rewrite as rewriting
+from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
+from l3core.table.limits import Limits
 from l3core.table.lock import holding
 from l3core.table.maintenance import compact, drop_spec, reroot
 from l3core.table.mend import mend
-from l3core.table.plan import Limits
 from l3core.table.read import read_windows
-from l3core.table.state import journal_entries, load_state, repair
+from l3core.table.state import journal_entries, load_state
 from l3core.table.verify import verify_table
 from l3core.weights import to_h5
 from tests.corpus import (

@@ -7,7 +7,7 @@ from l3core.table import plan as planning
 from l3core.table import preview as previewing
 from l3core.table.delta import Rules
 from l3core.table.layout import TablePaths
-from l3core.table.plan import Limits
+from l3core.table.limits import Limits
 from l3core.table.preview import preview_run
 from l3core.table.state import load_state
 from tests.corpus import SPEC, PlainRun, expected_rows, snapshot, table_rows, write_audio, write_files

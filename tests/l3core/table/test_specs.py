@@ -6,8 +6,8 @@ from l3core import storage
 from l3core.errors import TableError
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
+from l3core.table.limits import Limits
 from l3core.table.maintenance import drop_spec
-from l3core.table.plan import Limits
 from l3core.table.specs import list_specs
 from l3core.table.state import load_state
 from tests.corpus import PlainRun, write_audio, write_files

@@ -7,16 +7,10 @@ import pytest
 from l3core import storage
 from l3core.errors import TableError
 from l3core.table import state as module
+from l3core.table.journal import publish, repair
+from l3core.table.json_objects import create_json
 from l3core.table.layout import TablePaths
-from l3core.table.state import (
-    TableState,
-    choose_spec,
-    existing_state,
-    keep_index,
-    load_state,
-    publish,
-    repair,
-)
+from l3core.table.state import TableState, choose_spec, existing_state, keep_index, load_state
 
 
 @pytest.fixture
@@ -204,15 +198,15 @@ def test_an_answer_that_is_lost_is_read_back(paths, monkeypatch):
         raise TimeoutError("no answer")
 
     monkeypatch.setattr(storage, "create", lost)
-    assert module.create_json(f"{paths.journal}/x.json", {"a": 1}) == {"a": 1}
-    assert module.create_json(f"{paths.journal}/x.json", {"a": 2}) == {"a": 1}
+    assert create_json(f"{paths.journal}/x.json", {"a": 1}) == {"a": 1}
+    assert create_json(f"{paths.journal}/x.json", {"a": 2}) == {"a": 1}
 
     def refused(uri, content):
         raise TimeoutError("no answer")
 
     monkeypatch.setattr(storage, "create", refused)
     with pytest.raises(TimeoutError):
-        module.create_json(f"{paths.journal}/y.json", {"a": 1})
+        create_json(f"{paths.journal}/y.json", {"a": 1})
 
 
 def test_a_dropped_partition_is_cleared(paths):

@@ -5,10 +5,11 @@ import pytest
 from l3core import storage
 from l3core.errors import RunError
 from l3core.table import commit as committing
-from l3core.table import state as journal
+from l3core.table import journal
+from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
 from l3core.table.maintenance import compact
-from l3core.table.state import journal_entries, load_state, repair
+from l3core.table.state import journal_entries, load_state
 from tests.corpus import (
     PlainRun,
     expected_rows,

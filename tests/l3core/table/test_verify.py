@@ -19,9 +19,10 @@ from l3core import storage
 from l3core.errors import TableError
 from l3core.table import verify_files
 from l3core.table.finding import KINDS, Tally
+from l3core.table.journal import fence
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.spool import Stream
-from l3core.table.state import fence, load_state
+from l3core.table.state import load_state
 from l3core.table.verify import verify_table
 from l3core.table.verify_rows import LedgerScan
 from l3core.weights import to_h5
