@@ -23,11 +23,10 @@ from l3core.errors import UsageError
 from l3core.storage import (
     StorageOptions,
     StoredObject,
-    absent,
     absolute,
     as_text,
-    describe,
     filesystem,
+    named,
     read_bytes,
     stored,
     type_of,
@@ -47,6 +46,7 @@ class Pattern(NamedTuple):
         matches: whether a path below it, as text, is meant.
         deep: whether folders below it may hold some.
         hidden: whether names with a leading dot may be meant.
+        needed: path without which there is nothing: the folder of a pattern, else the very object.
     """
 
     text: str
@@ -56,12 +56,19 @@ class Pattern(NamedTuple):
     matches: Callable[[str], bool]
     deep: bool
     hidden: bool
+    needed: str
 
-    def objects(self) -> Iterator[StoredObject]:
-        """What it names, sorted by URI."""
+    @property
+    def is_there(self) -> bool:
+        """Whether what it names can be there."""
+        return type_of(self.fs, self.needed) is not None
+
+    def objects(self, without: str | None = None) -> Iterator[StoredObject]:
+        """What it names, sorted by URI, but nothing below the folder `without`."""
         prefix = self.folder.removesuffix(self.path)
-        if type_of(self.fs, self.path) == "directory":
-            for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden):
+        if self.is_there and type_of(self.fs, self.path) == "directory":
+            above = () if without is None else (os.path.realpath(without),)
+            for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden, above=above):
                 if self.matches(as_text(info["name"])):
                     yield stored(prefix + info["name"], info)
 
@@ -89,13 +96,10 @@ class ListFile(NamedTuple):
     uris: tuple[str, ...]
     storage_options: StorageOptions
 
-    def objects(self) -> Iterator[StoredObject]:
-        """What it names, sorted by URI."""
+    def objects(self, without: str | None = None) -> Iterator[StoredObject]:
+        """What it names, sorted by URI; all that was spelt out is meant."""
         for uri in self.uris:
-            try:
-                yield describe(uri, self.storage_options)
-            except FileNotFoundError:
-                yield absent(uri)
+            yield named(uri, self.storage_options)
 
     def names(self, uri: str) -> bool:
         """Whether it names an object of this URI (as text), be it there or not."""
@@ -126,7 +130,9 @@ def _read_list(name: str, storage_options: StorageOptions) -> ListFile:
         raise UsageError(f"@{name}: needs UTF-8, or JSON strings in a .jsonl: {error}") from None
     if not names:
         raise UsageError(f"@{name}: the list is empty")
-    uris = tuple(sorted({absolute(each, storage_options) for each in names}))
+    if any("\0" in each for each in names):
+        raise UsageError(f"@{name}: a name cannot hold a NUL character")
+    uris = tuple(sorted({absolute(each, storage_options) for each in names}, key=as_text))
     return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris, storage_options)
 
 
@@ -151,8 +157,10 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     there = type_of(fs, path)
     if magic is None or there is not None:  # a name may hold a bracket
         if there == "directory":
-            return Pattern(text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False)
-        return _below(text, uri, fs, path, as_text(path).__eq__, deep=False, hidden=True)
+            return Pattern(
+                text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False, needed=path
+            )
+        return _spelt_out(text, uri, fs, path, is_file=there is not None)
     fixed = path[: magic.start()].rpartition("/")[0]
     if path.startswith("/"):
         fixed = fixed or "/"
@@ -163,21 +171,26 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     rest = path.removeprefix(fixed).lstrip("/")
     deep = "/" in rest or "**" in rest
     hidden = any(part.startswith(".") for part in rest.split("/"))
-    pattern = _below(text, uri, fs, path, lambda name: translated.match(name) is not None, deep, hidden)
-    return pattern._replace(path=fixed, folder=_uri_of(uri, path, fixed))
+    folder = _uri_of(uri, path, fixed)
+
+    def matches(name: str) -> bool:
+        return translated.match(name) is not None
+
+    return Pattern(text, folder, fs, fixed, matches, deep, hidden, needed=fixed)
 
 
-def _below(
-    text: str,
-    uri: str,
-    fs: fsspec.AbstractFileSystem,
-    path: str,
-    matches: Callable[[str], bool],
-    deep: bool,
-    hidden: bool,
+def _spelt_out(
+    text: str, uri: str, fs: fsspec.AbstractFileSystem, path: str, *, is_file: bool
 ) -> Pattern:
+    """One file; or a name that is no longer there, which may have been a folder's."""
+    own = as_text(path)
     folder = posixpath.dirname(path)
-    return Pattern(text, _uri_of(uri, path, folder), fs, folder, matches, deep, hidden)
+
+    def matches(name: str) -> bool:
+        return name == own or (not is_file and name.startswith(own + "/") and _is_audio(name))
+
+    place = _uri_of(uri, path, folder)
+    return Pattern(text, place, fs, folder, matches, deep=not is_file, hidden=is_file, needed=path)
 
 
 def _uri_of(uri: str, path: str, other: str) -> str:
@@ -189,13 +202,19 @@ def _is_audio(path: str) -> bool:
     return posixpath.splitext(path)[1].lower() in EXTENSIONS
 
 
-def list_inputs(inputs: Sequence[Pattern | ListFile]) -> Iterator[StoredObject]:
-    """All objects that the inputs name, sorted by URI, each once."""
+def list_inputs(
+    inputs: Sequence[Pattern | ListFile], without: str | None = None
+) -> Iterator[StoredObject]:
+    """All objects that the inputs name, sorted by URI, each once; none below the folder `without`."""
     last = None
-    for found in heapq.merge(*(each.objects() for each in inputs), key=lambda found: found.uri):
+    for found in heapq.merge(*(each.objects(without) for each in inputs), key=_place):
         if found.uri != last:
             yield found
         last = found.uri
+
+
+def _place(found: StoredObject) -> str:
+    return as_text(found.uri)
 
 
 def _walk(
@@ -206,10 +225,18 @@ def _walk(
     hidden: bool,
     above: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Files below a folder in the order of their whole paths; links are followed, but not in circles."""
+    """Files below a folder in the order of their whole paths; links are followed, but not in circles.
+
+    Args:
+        fs: where.
+        folder: as `fs` knows it.
+        deep: folders below it, too.
+        hidden: names with a leading dot, too.
+        above: real paths of folders that are not gone into again.
+    """
     above = (*above, os.path.realpath(folder))
     entries = []
-    for info in fs.ls(folder, detail=True):
+    for info in _entries(fs, folder):
         if not hidden and posixpath.basename(info["name"].rstrip("/")).startswith("."):
             continue
         is_link = info.get("islink", False)
@@ -217,11 +244,19 @@ def _walk(
         if is_folder and os.path.realpath(info["name"]) in above:
             continue
         entries.append((info["name"] + ("/" if is_folder else ""), is_folder, info))
-    for _, is_folder, info in sorted(entries, key=lambda entry: entry[0]):
+    for _, is_folder, info in sorted(entries, key=lambda entry: as_text(entry[0])):
         if not is_folder:
             yield info
         elif deep:
             yield from _walk(fs, info["name"], deep=deep, hidden=hidden, above=above)
+
+
+def _entries(fs: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
+    """What is in a folder; nothing if it was removed while the walk was elsewhere."""
+    try:
+        return list(fs.ls(folder, detail=True))
+    except FileNotFoundError:
+        return []
 
 
 def common_root(inputs: Iterable[Pattern | ListFile]) -> str:

@@ -3,9 +3,11 @@
 Paths are fsspec's: `/data/a.wav`, `gs://bucket/a.wav`, `memory://a.wav`. Local ones may be relative.
 """
 
+import errno
 import hashlib
 import os
 import posixpath
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +16,21 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from l3core.checksums import checksum_in, checksum_of
 from l3core.errors import AudioError, UsageError
 
 StorageOptions = dict[str, Any] | None
 
+# Stores whose clients keep listings.
+REMOTE = frozenset({"gs", "gcs", "s3", "s3a", "az", "abfs", "abfss", "http", "https"})
 
+
+# Seconds after which an empty file is what a dead process left.
+CLAIM_S = 60.0
+# No such file; a file where a folder should be; links in a circle; a name that is too long.
+NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _PRIVATE_USE = {0xDC00 + byte: 0xE000 + byte for byte in range(0x80, 0x100)}
 
 
@@ -51,8 +61,11 @@ def filesystem(
     """The file system of a URI, and the path that it knows the object by."""
     if "://" not in uri:  # a plain path; fsspec would take "::" in a name for a chain of file systems
         return LocalFileSystem(), os.path.abspath(uri)
+    options = dict(storage_options or {})
+    if uri.partition("://")[0] in REMOTE:  # what was listed once may be another object by now
+        options.setdefault("use_listings_cache", False)
     try:
-        return fsspec.core.url_to_fs(uri, **(storage_options or {}))
+        return fsspec.core.url_to_fs(uri, **options)
     except (ValueError, ImportError) as error:  # a store that nobody knows, or whose client is missing
         raise UsageError(f"{uri}: {error}") from None
 
@@ -67,7 +80,8 @@ def as_text(name: str) -> str:
     """A name that every file format can hold.
 
     Bytes of a file name that are no UTF-8 (Python's surrogates U+DC80 to U+DCFF) become characters of
-    the private use area, U+E080 to U+E0FF: still distinct, and in the same order.
+    the private use area, U+E080 to U+E0FF. Everything is sorted by such text: among names that use that
+    area themselves its order is another.
     """
     return name if name.isascii() else name.translate(_PRIVATE_USE)
 
@@ -88,7 +102,8 @@ def version_of(info: dict[str, Any]) -> str:
     """
     if "ino" in info:
         return f"{os.stat(info['name']).st_mtime_ns}"
-    for key in ("generation", "VersionId", "etag", "ETag", "mtime", "created"):
+    # not S3's VersionId, which a description has and a listing has not
+    for key in ("generation", "etag", "ETag", "mtime", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
             value = value.timestamp()  # some file systems list a number and describe a time
@@ -101,7 +116,19 @@ def stored(uri: str, info: dict[str, Any]) -> StoredObject:
     """An object from a file system's description of it; one that is not there is `absent`."""
     try:
         return StoredObject(uri, int(info["size"] or 0), version_of(info), checksum_in(info))
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in NOWHERE:
+            raise
+        return absent(uri)
+
+
+def named(uri: str, storage_options: StorageOptions = None) -> StoredObject:
+    """An object that is named and may not be there, nor be possible: then it is `absent`."""
+    try:
+        return describe(uri, storage_options)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) and error.errno not in NOWHERE:
+            raise
         return absent(uri)
 
 
@@ -198,20 +225,41 @@ def writing(uri: str, storage_options: StorageOptions = None) -> Iterator[Binary
     """A file object whose content appears at `uri` whole when the block ends, or not at all."""
     fs, path = filesystem(uri, storage_options)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
-    # a local file is written beside its place and renamed; an upload to a store is atomic by itself
-    local = isinstance(fs, LocalFileSystem)
-    target = f"{path}.{uuid.uuid4().hex}.tmp" if local else path
+    if not isinstance(fs, LocalFileSystem):
+        with _uploading(fs, path) as file:
+            yield file
+        return
+    # a local file is written beside its place and renamed
+    target = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with fs.open(target, "wb") as file:
             yield cast(BinaryIO, file)
-            if local:
-                file.flush()
-                os.fsync(file.fileno())
-        if local:
-            os.replace(target, path)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(target, path)
     except BaseException:
-        if local and os.path.exists(target):
+        if os.path.exists(target):
             os.unlink(target)
+        raise
+
+
+@contextmanager
+def _uploading(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
+    """An upload, which is atomic by itself; given up if the block fails.
+
+    Left to itself fsspec closes the file then, too, and that uploads what there is.
+    """
+    file = fs.open(path, "wb", autocommit=False)
+    try:
+        yield cast(BinaryIO, file)
+        file.close()
+        if hasattr(file, "commit"):
+            file.commit()
+    except BaseException:
+        if hasattr(file, "discard"):
+            file.discard()
+        if isinstance(file, AbstractBufferedFile):
+            file.closed = True  # or it would be uploaded when it is collected
         raise
 
 
@@ -227,7 +275,7 @@ def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) 
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
     if not isinstance(fs, LocalFileSystem):
         try:
-            fs.pipe_file(path, content, mode="create")
+            _create_exclusively(fs, path, content)
         except FileExistsError:
             return False
         return True
@@ -243,6 +291,23 @@ def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) 
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _create_exclusively(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """Raises FileExistsError if there is an object.
+
+    Clients of object stores ask the store to create; the `pipe_file` that a file system inherits only
+    looks first, and two could win.
+    """
+    own = type(fs).pipe_file is not fsspec.AbstractFileSystem.pipe_file
+    if not (own or hasattr(fs, "_pipe_file")):
+        try:
+            with fs.open(path, "xb") as file:
+                file.write(content)
+            return
+        except (NotImplementedError, ValueError):  # it does not know that mode
+            pass
+    fs.pipe_file(path, content, mode="create")
 
 
 def _sync_folder(path: str) -> None:
@@ -264,9 +329,16 @@ def _put_in_place(temporary: str, path: str) -> bool:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
-            return False
+            if not _is_dead_claim(path):
+                return False
         os.replace(temporary, path)
     return True
+
+
+def _is_dead_claim(path: str) -> bool:
+    """Whether somebody claimed a name, and died before the content was there."""
+    info = os.stat(path)
+    return info.st_size == 0 and time.time() - info.st_mtime > CLAIM_S
 
 
 def move(source: str, target: str, storage_options: StorageOptions = None) -> None:
@@ -356,11 +428,6 @@ def sha256_of(uri: str, storage_options: StorageOptions = None) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def is_local(uri: str) -> bool:
-    """Whether an object lies on a disk of this machine."""
-    return "://" not in uri or isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
 def is_folder_or_absent(uri: str, storage_options: StorageOptions = None) -> bool:

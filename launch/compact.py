@@ -1,10 +1,14 @@
 """`l3flow compact`: small files of many runs merged."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from launch.options import Parser, add_output_flags, add_table_flag
 from launch.words import size
+
+if TYPE_CHECKING:
+    from l3core.table.layout import TablePaths
 
 DESCRIPTION = """\
 Merge the windows files of less than 128 MB into files of about 256 MB. Runs merge small files by
@@ -28,29 +32,43 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Compact; returns the exit code."""
     args = parser.parse(argv)
-    from l3core.table.maintenance import compact
     from l3core.table.state import choose_spec
-    from launch.screen import showing_steps
-    from launch.tables import new_run_id, open_table
+    from launch.tables import open_table
 
     paths, state = open_table(args)
     chosen = [choose_spec(paths, state, args.spec)] if args.spec else state.fingerprints
     records = []
-    for fingerprint in chosen:
-        with showing_steps("merging", quiet=args.quiet or args.json) as report:
-            record = compact(paths, fingerprint, new_run_id(), report)
-        if record is not None:
-            records.append(record)
-        if not (args.json or args.quiet):
-            print(_words(fingerprint, record))
-    if args.json:
-        print(json.dumps(records, indent=1, sort_keys=True))
+    try:
+        for fingerprint in chosen:
+            found = list(_merge(paths, fingerprint, quiet=args.quiet or args.json))
+            records += found
+            if not (args.json or args.quiet):
+                for record in found:
+                    print(_words(fingerprint, record))
+                if not found:
+                    print(f"{fingerprint}: nothing to merge")
+    finally:  # what was committed before another spec failed
+        if args.json:
+            print(json.dumps(records, indent=1, sort_keys=True))
     return 0
 
 
-def _words(fingerprint: str, record: dict | None) -> str:
-    if record is None:
-        return f"{fingerprint}: nothing to merge"
+def _merge(paths: "TablePaths", fingerprint: str, *, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Records of the commits that it takes: one opens a limited number of files together."""
+    from l3core.table.maintenance import compact
+    from launch.screen import showing_steps
+    from launch.tables import new_run_id, saying_how_it_is
+
+    while True:
+        run_id = new_run_id()
+        with saying_how_it_is(paths, run_id), showing_steps("merging", quiet=quiet) as report:
+            record = compact(paths, fingerprint, run_id, report)
+        if record is None:
+            return
+        yield record
+
+
+def _words(fingerprint: str, record: dict[str, Any]) -> str:
     windows = [facts for facts in record["files_added"] if facts["path"].startswith("windows/")]
     removed = [path for path in record["files_removed"] if path.startswith("windows/")]
     return (

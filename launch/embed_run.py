@@ -26,8 +26,9 @@ from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.limits import Limits
 from l3core.table.lock import holding
 from l3core.table.plan import Plan, make_plan
-from l3core.table.preview import preview_run
+from l3core.table.preview import Preview, preview_run
 from l3core.table.progress import RunProgress
+from l3core.table.read import following_commits
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.state import TableState, load_state
 from l3core.weights import Weights, load_weights, to_h5
@@ -42,7 +43,7 @@ from launch.screen import (
 )
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
-from launch.tables import new_run_id
+from launch.tables import failure, new_run_id, saying_how_it_is
 from launch.words import last_line
 from pipelines.job import EmbedJob
 
@@ -62,11 +63,10 @@ def embed_table(
     """
     paths, run_id = _paths(args), new_run_id()
     try:
-        plan, record = _embed(args, paths, spec, beam_options, run_id)
+        with saying_how_it_is(paths, run_id):
+            plan, record = _embed(args, paths, spec, beam_options, run_id)
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(paths, run_id)) from None
-    except OSError as error:  # a disk or store that fails
-        raise RunError(f"the run failed, {_after_failure(paths, run_id)}: {error}") from error
     if args.json:
         print_json(paths, record)
     elif not args.quiet:
@@ -132,6 +132,7 @@ def _plan(
             started_at=started_at,
             rules=_rules(args, inputs),
             limits=_limits(args),
+            workers=args.workers,
         )
 
 
@@ -156,17 +157,21 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     """Say what a run would do and how long it would take; writes nothing."""
     paths = _paths(args)
     inputs, weights = _open(args, paths, spec)
-    state = repair(paths)  # what another run has committed is no change of this one's
-    preview = preview_run(
-        paths,
-        state,
-        _listing(args, inputs, paths),
-        spec=spec,
-        fingerprint=spec.fingerprint(weights.digest),
-        root=_root(args, paths, state, inputs),
-        rules=_rules(args, inputs),
-        limits=_limits(args),
-    )
+
+    def look(state: TableState) -> Preview:
+        return preview_run(
+            paths,
+            state,
+            _listing(args, inputs, paths),
+            spec=spec,
+            fingerprint=spec.fingerprint(weights.digest),
+            root=_root(args, paths, state, inputs),
+            rules=_rules(args, inputs),
+            limits=_limits(args),
+        )
+
+    # `repair`: what another run has committed is no change of this one's
+    preview = following_commits(paths, look, repair)
     speed = None
     if preview.windows:
         speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
@@ -187,6 +192,12 @@ def _open(
     """The inputs and the weights that the options name."""
     with naming("--input"):
         inputs = [parse_input(text) for text in args.input]
+    for each in inputs:
+        # a folder that is not mounted tonight is no complete listing of what is gone
+        if isinstance(each, Pattern) and not each.is_there and not args.allow_empty:
+            raise UsageError(
+                f"--input {each.text}: there is no {each.needed}; --allow-empty makes that no error"
+            )
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; a table needs a folder")
     return inputs, load_weights(spec)
@@ -197,7 +208,7 @@ def _listing(
 ) -> Iterator[StoredObject]:
     """The input; a table that lies among it is none of it."""
     own = paths.root + "/"
-    found = (listed for listed in list_inputs(inputs) if not listed.uri.startswith(own))
+    found = (each for each in list_inputs(inputs, paths.root) if not each.uri.startswith(own))
     return islice(found, args.limit)
 
 
@@ -206,22 +217,6 @@ def all_embedded(record: dict[str, Any]) -> bool:
     return not {FAILED_BEFORE, ABSENT} & record["matched"].keys() and all(
         status in WITH_WINDOWS | {GONE} for status in record["clips"]
     )
-
-
-def _after_failure(paths: TablePaths, run_id: str) -> str:
-    """How the table is; a commit that was journalled has happened, whatever failed after it."""
-    try:
-        pending = load_state(paths).pending
-        published = storage.exists(paths.record(run_id))
-        staging = storage.exists(paths.staging(run_id))
-        taken = staging and not storage.exists(storage.join(paths.staging(run_id), "owner.json"))
-    except OSError:
-        return "and the table cannot be read: l3flow repair will tell how it is"
-    if published or (pending is not None and pending["record"]["run_id"] == run_id):
-        return "after its commit: the next command finishes publishing it"
-    if taken:
-        return "another run has taken over from this one, which was silent for too long"
-    return "the table is as it was"
 
 
 def _after_interrupt(paths: TablePaths, run_id: str) -> str:
@@ -299,8 +294,7 @@ def _execute(
         except RunError:
             raise
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
-            how = _after_failure(paths, plan.run_id)
-            raise RunError(f"the run failed, {how}: {last_line(error)}") from error
+            raise failure(paths, plan.run_id, last_line(error)) from error
     return read_json(paths.record(plan.run_id))
 
 

@@ -37,15 +37,16 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.errors import UsageError
     from l3core.table.maintenance import reroot
     from launch.screen import showing_steps
-    from launch.tables import new_run_id, open_table
+    from launch.tables import new_run_id, open_table, saying_how_it_is
 
     if not args.root:  # an empty shell variable would mean the folder we are in
         raise UsageError("--root needs a folder, got ''")
     paths, state = open_table(args)
     with naming("--root"):
         root = storage.absolute(args.root).rstrip("/") or "/"
-    with showing_steps("rewriting", quiet=args.quiet or args.json) as report:
-        record = reroot(paths, root, new_run_id(), moved=args.moved, report=report)
+    run_id, quiet = new_run_id(), args.quiet or args.json
+    with saying_how_it_is(paths, run_id), showing_steps("rewriting", quiet=quiet) as report:
+        record = reroot(paths, root, run_id, moved=args.moved, report=report)
     if args.json:
         print(json.dumps(record or {}, indent=1, sort_keys=True))
     elif not args.quiet:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from launch.options import Parser, add_output_flags, add_table_flag
@@ -35,15 +36,19 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     args = parser.parse(argv)
     if args.verb and not args.fingerprint:
         parser.error("drop needs the fingerprint of the spec, or its beginning")
+    from l3core.table.journal import published_state
     from l3core.table.maintenance import drop_spec
+    from l3core.table.read import following_commits
     from l3core.table.specs import list_specs
     from l3core.table.state import choose_spec
-    from launch.tables import new_run_id, open_table
+    from launch.tables import new_run_id, open_table, saying_how_it_is
 
     paths, state = open_table(args)
     if args.verb == "drop":
         fingerprint = choose_spec(paths, state, args.fingerprint, flag="FP")
-        record = drop_spec(paths, fingerprint, new_run_id())
+        run_id = new_run_id()
+        with saying_how_it_is(paths, run_id):
+            record = drop_spec(paths, fingerprint, run_id)
         if args.json:
             print(json.dumps(record, indent=1, sort_keys=True))
         elif not args.quiet:
@@ -51,7 +56,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             freed = sum(facts["bytes"] for path, facts in state.files.items() if path in removed)
             print(f"dropped {fingerprint}: {size(freed)} in {_counted(len(removed), 'file')}")
         return 0
-    specs = list_specs(paths, state)
+    specs = following_commits(paths, partial(list_specs, paths), published_state)
     if args.json:
         print(json.dumps([facts._asdict() for facts in specs], indent=1, sort_keys=True))
     elif not args.quiet:

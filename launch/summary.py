@@ -2,15 +2,19 @@
 
 import argparse
 import json
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from l3core.errors import BusyError
 from l3core.spec import EmbeddingSpec
-from l3core.table.layout import GONE, TablePaths
+from l3core.table.journal import published_state
+from l3core.table.layout import GONE, TRANSIENT, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.plan import Plan
 from l3core.table.preview import Preview
-from l3core.table.state import load_state
+from l3core.table.read import following_commits
+from l3core.table.state import TableState
 from launch.memory import peak_rss_bytes
 from launch.words import duration, printable, size
 
@@ -65,19 +69,31 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     bad = sum(count for status, count in record["clips"].items() if status not in ("ok", GONE))
     if not bad:
         return
-    shown = 0
+    rows = following_commits(paths, partial(_troubled, paths, plan), published_state)
+    for row in rows:
+        # of a file that failed for a reason that passes the good row of before is kept
+        status = "" if row.error and row.error.startswith(tuple(TRANSIENT)) else f"{row.status}: "
+        print(f"  {status}{printable(row.clip_id)}: {row.error}")
+    if bad > len(rows):
+        print(f"  ... and {bad - len(rows)} more")
+    table = printable(paths.root).replace("'", "''")
+    print(f"  all of them: SELECT * FROM '{table}/clips/*/*.parquet' WHERE error IS NOT NULL")
+
+
+def _troubled(paths: TablePaths, plan: Plan, state: TableState) -> list[LedgerRow]:
+    """The first few rows that this run, or one that it took over from, left with an error."""
     adopted = any(shard.adopted for shard in plan.shards)
-    for row in read_ledger(paths, load_state(paths).ledger(plan.fingerprint)):
-        if row.error and row.status != GONE and (row.run_id == plan.run_id or adopted):
-            print(f"  {row.status}: {printable(row.clip_id)}: {row.error}")
-            shown += 1
-            if shown == TROUBLE_SHOWN:
-                break
-    if bad > shown:
-        print(f"  ... and {bad - shown} more")
-    print(
-        f"  all of them: SELECT * FROM '{printable(paths.root)}/clips/*/*.parquet' WHERE status <> 'ok'"
+    found = (
+        row
+        for row in read_ledger(paths, state.ledger(plan.fingerprint))
+        if row.error and row.status != GONE and (adopted or _is_of(row, plan))
     )
+    return list(islice(found, TROUBLE_SHOWN))
+
+
+def _is_of(row: LedgerRow, plan: Plan) -> bool:
+    """Whether a run has left this error; a kept good row says no more which."""
+    return row.run_id == plan.run_id or (row.error or "").startswith(tuple(TRANSIENT))
 
 
 def print_preview_json(paths: TablePaths, preview: Preview, speed: float | None) -> None:

@@ -2,12 +2,15 @@
 
 import argparse
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from l3core import storage
+from l3core.errors import RunError, TableError
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState
+from l3core.table.state import TableState, load_state
 from launch.options import naming
 
 
@@ -20,6 +23,38 @@ def open_table(args: argparse.Namespace) -> tuple[TablePaths, TableState]:
     with naming("--table"):
         paths = TablePaths(storage.absolute(args.table).rstrip("/"))
         return paths, published_state(paths)
+
+
+@contextmanager
+def saying_how_it_is(paths: TablePaths, run_id: str) -> Iterator[None]:
+    """Let a disk or store that fails be a failed run, and say how the table is.
+
+    Raises:
+        RunError: the block met such a failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise failure(paths, run_id, str(error)) from error
+
+
+def failure(paths: TablePaths, run_id: str, problem: str) -> RunError:
+    """The error of a run that failed: what was journalled has happened, whatever failed after it."""
+    try:
+        pending = load_state(paths).pending
+        published = storage.exists(paths.record(run_id))
+    except (OSError, TableError):
+        how = "and the table cannot be read: l3flow repair will tell how it is"
+    else:
+        if published:
+            how = "after its commit, which is published"
+        elif pending is not None and pending["record"]["run_id"] == run_id:
+            how = "after its commit: the next command finishes publishing it"
+        elif paths.staging(run_id) in problem and "No such file" in problem:
+            how = "another run has taken over from this one, which was silent for too long"
+        else:
+            how = "the table is as it was"
+    return RunError(f"the run failed, {how}: {problem}")
 
 
 def new_run_id() -> str:

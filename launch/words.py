@@ -1,5 +1,7 @@
 """Numbers and names as people read them."""
 
+import re
+
 
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever reads best."""
@@ -27,4 +29,4 @@ def printable(text: str) -> str:
 def last_line(error: BaseException) -> str:
     """The last line of what an error says: Beam puts a worker's traceback in front of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return re.sub(r" \[while running .*\]$", "", lines[-1]) if lines else type(error).__name__

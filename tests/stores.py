@@ -58,7 +58,7 @@ class Faults:
             try:
                 self._count(close)
             finally:
-                upload.abort()
+                upload.discard()
 
         upload.close = end
 
@@ -73,8 +73,8 @@ class Faults:
             raise OSError("injected")
         result = function(*args, **kwargs)
         if number == self.at and self.kind == "lost":
-            if hasattr(result, "abort"):
-                result.abort()
+            if hasattr(result, "discard"):
+                result.discard()
             elif hasattr(result, "close"):
                 result.close()
             raise OSError("injected, after it was done")
@@ -164,6 +164,11 @@ class ObjectStore(fsspec.AbstractFileSystem):
         path = self._strip_protocol(path)
         return open(path, "rb") if mode == "rb" else _Upload(path, create=mode == "xb")
 
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        upload = _Upload(self._strip_protocol(path), create=mode == "create")
+        upload.write(value)
+        upload.close()
+
     def cp_file(self, path1, path2, **kwargs):
         with open(self._strip_protocol(path1), "rb") as file, _Upload(self._strip_protocol(path2)) as to:
             shutil.copyfileobj(file, to)
@@ -197,9 +202,9 @@ class _Upload:
         if kind is None:
             self.close()
         else:
-            self.abort()
+            self.discard()
 
-    def abort(self):
+    def discard(self):
         self._file.close()
         if os.path.exists(self._file.name):
             os.unlink(self._file.name)
@@ -222,7 +227,7 @@ class _Upload:
         try:
             (os.link if self._create else os.replace)(self._file.name, self._path)
         finally:
-            self.abort()
+            self.discard()
 
 
 ObjectStore.register()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from l3core import storage
@@ -11,6 +11,7 @@ from l3core.table.layout import TRANSIENT, TablePaths
 from l3core.table.lock import owners
 
 T = TypeVar("T")
+TRIED_AGAIN = TRANSIENT | {"forbidden"}
 
 Key = tuple[str, int, str, int, int | None]
 
@@ -35,22 +36,26 @@ class FinishedShard(NamedTuple):
     pieces: int
 
 
-def finished_shards(paths: TablePaths, root: str, dead: Iterable[str]) -> list[FinishedShard]:
+def finished_shards(
+    paths: TablePaths, root: str, dead: Iterable[str], again: Collection[str] = TRIED_AGAIN
+) -> list[FinishedShard]:
     """The usable finished shards of dead runs, in the order of their first pieces.
 
     Args:
         paths: of the table.
         root: clip ids are paths below it; what was done below another has other ids.
+        again: statuses that shall be tried again, not taken over.
         dead: runs that are fenced (`l3core.table.state.fence`): should one be alive, it cannot commit.
     """
     found = []
     for run in dead:
         folder = storage.join(paths.staging(run), "done")
-        if (owner_of(paths, run) or {}).get("root") != root:
+        committed = storage.exists(paths.record(run))  # and only not cleared away
+        if committed or (owner_of(paths, run) or {}).get("root") != root:
             continue
         for name in storage.names_below(folder, suffix=".json"):
             manifest = read_json(storage.join(folder, name))
-            if _usable(manifest, storage.join(folder, manifest["staged"])):
+            if _usable(manifest, storage.join(folder, manifest["staged"]), again):
                 keys, clip = manifest["pieces"], manifest["clips"][0]["clip_id"]
                 first = keys[0][0], keys[0][3]
                 found.append(FinishedShard(run, name, manifest["staged"], clip, first, len(keys)))
@@ -108,9 +113,9 @@ def adopt(paths: TablePaths, run_id: str, shards: Sequence[FinishedShard]) -> li
     return names
 
 
-def _usable(manifest: dict[str, Any], file: str) -> bool:
+def _usable(manifest: dict[str, Any], file: str, again: Collection[str]) -> bool:
     """Whether a shard needs no second try and has its file, which a later run may have taken."""
-    if any(row["status"] in TRANSIENT for row in manifest["clips"]):
+    if any(row["status"] in again for row in manifest["clips"]):
         return False
     return manifest["file"] is None or storage.exists(file)
 

@@ -4,24 +4,24 @@ Plain rules, one clip at a time: which row it gets (`settle`), which files lose 
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
 from l3core.table.delta import BACK, PRUNED, SEEN, VANISHED, Note
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
-from l3core.table.manifests import join_pieces, merge_rows
+from l3core.table.manifests import Joined, join_pieces, merge_rows
 from l3core.table.plan import Plan, load_notes
 
-# A row as its shard says, or a note.
-Change = LedgerRow | Note
+# A recording that was embedded, or a note.
+Change = Joined | Note
 
 
 def run_changes(paths: TablePaths, plan: Plan) -> Iterator[Change]:
     """All changes of a run whose shards are done, one a clip, sorted by clip id."""
-    pieces = groupby(merge_rows(paths, plan), key=lambda row: row.clip_id)
-    rows: Iterator[Change] = (join_pieces(list(group)) for _, group in pieces)
+    pieces = groupby(merge_rows(paths, plan), key=lambda piece: piece.row.clip_id)
+    rows: Iterator[Change] = (join_pieces(group) for _, group in pieces)
     notes: Iterator[Change] = load_notes(paths, plan.run_id)
     return heapq.merge(rows, notes, key=lambda change: change.clip_id)
 
@@ -36,22 +36,25 @@ def settle(change: Change, old: LedgerRow | None, plan: Plan) -> LedgerRow:
     """
     if isinstance(change, Note):
         return _settle_note(change, old, plan)
-    if _keeps_old(change, old):
+    new = change.row
+    if _keeps_old(new, old):
         assert old is not None
         # the good windows and their version stay, so the next run sees another version and tries again
-        return replace(old, status=_good(old), error=f"{change.status}: {change.error}")
-    if change.status not in WITH_WINDOWS:
-        return replace(change, windows_written=0, files=())
-    return change
+        return replace(old, status=_good(old), error=f"{new.status}: {new.error}")
+    if new.status not in WITH_WINDOWS:
+        return replace(new, windows_written=0, files=())
+    return new
 
 
-def drops(change: Change, old: LedgerRow | None) -> Sequence[str]:
-    """Windows files in which the clip's rows are not current after the run."""
+def drops(change: Change, old: LedgerRow | None) -> list[tuple[str, int]]:
+    """(windows file, window) of a clip: its rows there from that window on are not current any more."""
     if isinstance(change, Note):
-        return old.files if old is not None and change.kind == PRUNED else ()
-    replaced = () if old is None or _keeps_old(change, old) else old.files
-    failed = () if change.status in WITH_WINDOWS else change.files
-    return (*replaced, *failed)
+        return [(file, 0) for file in old.files] if old is not None and change.kind == PRUNED else []
+    new = change.row
+    replaced = () if old is None or _keeps_old(new, old) else old.files
+    failed = () if new.status in WITH_WINDOWS else (*new.files, *change.beyond)
+    beyond = change.beyond if new.status in WITH_WINDOWS else ()
+    return [*((file, 0) for file in (*replaced, *failed)), *((file, change.end or 0) for file in beyond)]
 
 
 def _keeps_old(new: LedgerRow, old: LedgerRow | None) -> bool:

@@ -17,13 +17,13 @@ from l3core import storage
 from l3core.errors import RunError
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
-from l3core.table.changes import run_changes, settle
+from l3core.table.changes import Change, run_changes, settle
 from l3core.table.journal import append, check_unchanged, publish, repair
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import GONE, LedgerRow, TablePaths
 from l3core.table.ledger import Settle
 from l3core.table.lock import lost_to, release
-from l3core.table.manifests import read_manifest
+from l3core.table.manifests import Joined, read_manifest
 from l3core.table.plan import Plan, ShardPlan, load_plan
 from l3core.table.rewrite import rewritten
 from l3core.table.state import TableState, keep_index, load_state
@@ -150,14 +150,14 @@ class _Run:
         for change in run_changes(self.paths, self.plan):
             yield change.clip_id, partial(self._settled, change)
 
-    def _settled(self, change: Any, old: LedgerRow | None) -> LedgerRow:
+    def _settled(self, change: Change, old: LedgerRow | None) -> LedgerRow:
         """A clip's row, counted."""
         row = settle(change, old, self.plan)
-        if isinstance(change, LedgerRow):
-            self.counts[change.status] += 1
+        if isinstance(change, Joined):
+            self.counts[change.row.status] += 1
         elif row.status == GONE or old is None:
             self.counts[row.status] += 1
-        if row is change:
+        if isinstance(change, Joined) and row is change.row:
             self.windows += row.windows_written
             self.audio_s += self._audio_s(row)
         return row
@@ -168,9 +168,9 @@ class _Run:
             return row.duration_s or 0.0
         return row.windows_written * float(self.plan.spec["hop_s"])
 
-    def entry(self, info: dict[str, Any], number: int) -> dict[str, Any]:
-        """The journal entry with this number."""
-        record = _record(self.plan, number, info)
+    def entry(self, info: dict[str, Any], last: TableState) -> dict[str, Any]:
+        """The journal entry that follows a state."""
+        record = _record(self.plan, last.commits + 1, info)
         wall_s = max(record["wall_s"], 1e-9)
         record |= {
             "clips": dict(self.counts),

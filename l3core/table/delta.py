@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from l3core.checksums import COMPUTED
+from l3core.errors import UsageError
 from l3core.listing import clip_id_of
 from l3core.storage import StorageOptions, StoredObject, as_text, content_checksum, readable
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS
@@ -147,8 +148,15 @@ def find_work(
 
 def _merged(ledger: Iterator[Known], listing: Iterable[StoredObject], root: str) -> Iterator[Pair]:
     row = next(ledger, None)
+    last, last_uri = "", ""
     for listed in listing:
         clip_id = clip_id_of(listed.uri, root)
+        if clip_id == last:
+            raise UsageError(
+                f"{last_uri!r} and {listed.uri!r} would be one clip: a name that is no UTF-8 is written "
+                "as another one is; rename one of them"
+            )
+        last, last_uri = clip_id, listed.uri
         while row is not None and row.clip_id < clip_id:
             yield row.clip_id, row, None
             row = next(ledger, None)
@@ -174,7 +182,9 @@ def _decide(
     if verdict == ABSENT:
         if row is None:
             return Note(clip_id, VANISHED, as_text(listed.uri))
-        return None if row.status == VANISHED else _missing(row, rules, tally)
+        if row.status == VANISHED or rules.named is None:
+            return None
+        return _missing(row, rules, tally)
     if rules.full or verdict not in _NO_WORK:
         return Work(clip_id, listed)
     assert row is not None
@@ -219,7 +229,8 @@ def _same(row: Known, listed: StoredObject, rules: Rules) -> bool:
         return False
     if row.checksum and _kind(row.checksum) == _kind(listed.checksum):
         return row.checksum == listed.checksum
-    return row.version == listed.version and not rules.verify_content
+    comparable = row.status in WITH_WINDOWS or row.checksum is not None
+    return row.version == listed.version and not (rules.verify_content and comparable)
 
 
 def _kind(checksum: str | None) -> str:

@@ -38,7 +38,7 @@ def check_unchanged(state: TableState, *, fingerprints: list[str], base: int, ro
 def append(
     paths: TablePaths,
     state: TableState,
-    make: Callable[[int], dict[str, Any]],
+    make: Callable[[TableState], dict[str, Any]],
     check: Callable[[TableState], None],
 ) -> dict[str, Any]:
     """Journal a commit behind the last one.
@@ -46,7 +46,7 @@ def append(
     Args:
         paths: of the table.
         state: its last commit, published.
-        make: the entry for a number, `writer` apart.
+        make: the entry that follows a state, `writer` apart.
         check: raises if the commit may not follow such a state; asked again when another was faster.
 
     Returns:
@@ -54,9 +54,8 @@ def append(
     """
     while True:
         check(state)
-        number = state.commits + 1
-        commit = make(number) | {"writer": uuid.uuid4().hex}
-        entry = storage.join(paths.journal, entry_name(number))
+        commit = make(state) | {"writer": uuid.uuid4().hex}
+        entry = storage.join(paths.journal, entry_name(state.commits + 1))
         if create_json(entry, commit)["writer"] == commit["writer"]:
             return commit
         state = repair(paths)
@@ -81,14 +80,14 @@ def fence(paths: TablePaths, state: TableState, fingerprint: str, run_id: str, r
     }
     base = state.commits
     check = partial(check_unchanged, fingerprints=[fingerprint], base=base, root=root)
-    append(paths, state, lambda number: {"record": record | {"commit": number}}, check)
+    append(paths, state, lambda last: {"record": record | {"commit": last.commits + 1}}, check)
     return load_state(paths)
 
 
 def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
     """Bring a commit's files into place and remove what it replaced; may be repeated."""
     record = commit["record"]
-    if storage.exists(paths.record(record["run_id"])):  # a later commit may have moved on
+    if _has_moved_on(paths, record):
         return
     try:
         write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
@@ -96,13 +95,23 @@ def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
             write_json(paths.spec(record["fingerprint"]), commit["spec"])
         for final, staged in commit["staged"].items():
             storage.move(paths.at(staged), paths.at(final))
-        for path in [*record["files_removed"], *commit.get("cleared", ())]:
+        for path in record["files_removed"]:
             storage.remove(paths.at(path))
+        for path in commit.get("cleared", ()):  # unlike others these names may be used again
+            if not _has_moved_on(paths, record):
+                storage.remove(paths.at(path))
     except FileNotFoundError:
         if not storage.exists(paths.record(record["run_id"])):
             raise
         return  # somebody else has published it, and a later commit moved on
     write_json(paths.record(record["run_id"]), record)
+
+
+def _has_moved_on(paths: TablePaths, record: dict[str, Any]) -> bool:
+    """Whether others have published a commit while its owner slept, and perhaps made the next."""
+    if storage.exists(paths.record(record["run_id"])):
+        return True
+    return storage.exists(storage.join(paths.journal, entry_name(record["commit"] + 1)))
 
 
 def repair(paths: TablePaths) -> TableState:

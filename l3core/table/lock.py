@@ -112,10 +112,10 @@ def _keep(paths: TablePaths, fingerprint: str, run_id: str, done: threading.Even
 
 
 def _read(uri: str) -> dict[str, Any] | None:
-    """A lock's content; None if there is none."""
+    """A lock's content; None if there is none, or it is just being written."""
     try:
         return json.loads(storage.read_bytes(uri))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
 
 

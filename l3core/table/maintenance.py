@@ -128,20 +128,23 @@ def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any
         TableError: there is no such partition any more.
     """
     started_at = _now()
-    for name in owners(paths):
-        refuse_if_busy(paths, name, run_id)
     with holding(paths, fingerprint, run_id):
+        for name in owners(paths):  # with the lock in hand: a run that starts now has to wait
+            refuse_if_busy(paths, name, run_id)
         state = repair(paths)
         if fingerprint not in state.fingerprints:
             raise TableError(f"{fingerprint} is not in {paths.root} any more")
         build = Build(paths, state, run_id)
         build.removed += [*state.windows(fingerprint), *state.ledger(fingerprint)]
-        cleared = [paths.spec(fingerprint), *_weights_of(paths, state, fingerprint)]
+
+        def cleared(last: TableState) -> list[str]:
+            found = [paths.spec(fingerprint), *_weights_of(paths, last, fingerprint)]
+            return [uri.removeprefix(paths.at("")) for uri in found]
+
         check = partial(check_unchanged, fingerprints=[fingerprint], base=state.commits, root=state.root)
         facts = {"fingerprint": fingerprint, "root": state.root, "command": "specs drop"}
-        relative = [uri.removeprefix(paths.at("")) for uri in cleared]
         dead = dead_runs(paths, run_id, fingerprint)  # this commit is a fence for them
-        return _commit(paths, build, check, started_at, [fingerprint], facts, relative, dead)
+        return _commit(paths, build, check, started_at, [fingerprint], facts, cleared, dead)
 
 
 def _rewrite(paths: TablePaths, build: Build, names: list[str], report: Report) -> None:
@@ -157,12 +160,13 @@ def _commit(
     started_at: str,
     fingerprints: list[str],
     facts: dict[str, Any],
-    cleared: Sequence[str] = (),
+    cleared: Callable[[TableState], Sequence[str]] = lambda last: (),
     dead: Sequence[str] = (),
 ) -> dict[str, Any]:
-    def entry(number: int) -> dict[str, Any]:
+    def entry(last: TableState) -> dict[str, Any]:
+        number = last.commits + 1
         record = new_record(run_id=build.run_id, commit=number, started_at=started_at, **facts)
-        return build.entry(record | {"fingerprints": fingerprints}, cleared=cleared)
+        return build.entry(record | {"fingerprints": fingerprints}, cleared=cleared(last))
 
     commit = append(paths, build.state, entry, check)
     publish(paths, commit)

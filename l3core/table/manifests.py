@@ -2,45 +2,90 @@
 
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.errors import RunError
-from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths
+from l3core.table.layout import TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.plan import Plan, ShardPlan
 
 
-def join_pieces(pieces: list[LedgerRow]) -> LedgerRow:
-    """The row of a recording from those of its pieces: the first trouble counts for all of it."""
-    worst = next((piece for piece in pieces if piece.status not in WITH_WINDOWS), None)
-    worst = worst or next((piece for piece in pieces if piece.error), pieces[0])
+class Joined(NamedTuple):
+    """What became of a recording, from its pieces.
+
+    Attributes:
+        row: its ledger row.
+        end: window behind its last one, if pieces behind it have some all the same; None if none have.
+        beyond: files that hold those.
+    """
+
+    row: LedgerRow
+    end: int | None = None
+    beyond: tuple[str, ...] = ()
+
+    @property
+    def clip_id(self) -> str:
+        """Of the recording."""
+        return self.row.clip_id
+
+
+class PieceRow(NamedTuple):
+    """A piece's part of a ledger row, and the recording's window that it begins with."""
+
+    row: LedgerRow
+    first_window: int
+
+
+def join_pieces(pieces: Iterable[PieceRow]) -> Joined:
+    """Put the pieces of a recording together, as if it had been read in one go.
+
+    What went wrong first ends it: windows of pieces behind are as if they had never been read. What may
+    pass counts for all of it, wherever it was met.
+    """
+    ordered = sorted(pieces, key=lambda piece: piece.first_window)
+    rows = [piece.row for piece in ordered]
+    bad = [number for number, row in enumerate(rows) if row.status != "ok"]
+    passing = [number for number in bad if rows[number].status in TRANSIENT]
+    if not bad:
+        return Joined(_sum(rows, rows[0], rows))
+    first = (passing or bad)[0]
+    if rows[first].status not in WITH_WINDOWS:
+        return Joined(_sum(rows, rows[first], rows))
+    behind = tuple(dict.fromkeys(file for row in rows[first + 1 :] for file in row.files))
+    end = ordered[first].first_window + rows[first].windows_written
+    row = _sum(rows[: first + 1], rows[first], rows)
+    return Joined(row, end if behind else None, behind)
+
+
+def _sum(kept: Sequence[LedgerRow], says: LedgerRow, every: Sequence[LedgerRow]) -> LedgerRow:
     return replace(
-        worst,
-        windows_expected=sum(piece.windows_expected for piece in pieces),
-        windows_written=sum(piece.windows_written for piece in pieces),
-        checksum=next((piece.checksum for piece in pieces if piece.checksum), None),
-        files=tuple(dict.fromkeys(file for piece in pieces for file in piece.files)),
+        says,
+        checksum=next((row.checksum for row in every if row.checksum), None),
+        windows_expected=sum(row.windows_expected for row in every),
+        windows_written=sum(row.windows_written for row in kept),
+        files=tuple(dict.fromkeys(file for row in kept for file in row.files)),
     )
 
 
-def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[LedgerRow]:
+def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[PieceRow]:
     """Rows of all manifests by clip id; only manifests that overlap are in memory together."""
-    active: list[tuple[str, int, list[LedgerRow]]] = []
+    active: list[tuple[str, int, list[PieceRow]]] = []
     waiting = list(reversed(plan.shards))  # sorted by first clip
     order = 0
     while active or waiting:
         while waiting and (not active or waiting[-1].first_clip <= active[0][0]):
-            shard = waiting.pop()
-            rows = [LedgerRow.from_json(row) for row in read_manifest(paths, plan, shard)["clips"]]
+            manifest = read_manifest(paths, plan, waiting.pop())
+            clips = zip(map(LedgerRow.from_json, manifest["clips"]), manifest["pieces"])
+            rows = [PieceRow(row, key[3]) for row, key in clips]
             rows.reverse()
-            heapq.heappush(active, (rows[-1].clip_id, order, rows))
+            heapq.heappush(active, (rows[-1].row.clip_id, order, rows))
             order += 1
         _, tie, rows = heapq.heappop(active)
         yield rows.pop()
         if rows:
-            heapq.heappush(active, (rows[-1].clip_id, tie, rows))
+            heapq.heappush(active, (rows[-1].row.clip_id, tie, rows))
 
 
 def read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from l3core import storage
 from l3core.errors import BusyError, TableError
 from l3core.table.adopt import dead_runs, owner_of, remove_staging
 from l3core.table.journal import fence, repair
-from l3core.table.json_objects import write_json
+from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
 from l3core.table.lock import owners, refuse_if_busy
 from l3core.table.state import journal_entries, keep_index, load_state
@@ -49,24 +50,35 @@ def mend(paths: TablePaths, run_id: str) -> Iterator[str]:
 
 
 def _write_missing(paths: TablePaths) -> Iterator[str]:
-    """What every published commit wrote, if it is there no more."""
+    """What the published commits wrote, where it is there no more or says something else."""
     state = load_state(paths)
-    if state.root is not None and not storage.exists(paths.table):
-        write_json(paths.table, {"layout": LAYOUT_VERSION, "root": state.root})
+    told = {"layout": LAYOUT_VERSION, "root": state.root}
+    if state.root is not None and state.pending is None and _content(paths.table) != told:
+        write_json(paths.table, told)
         yield "wrote table.json again"
     records = set(storage.names_below(paths.runs, suffix=".json"))
     # a commit that comes meanwhile has no record because its files are not in place yet
     published = state.commits - (state.pending is not None)
+    specs: dict[str, dict[str, Any]] = {}
     for commit in islice(journal_entries(paths), published):
         record = commit["record"]
         if not record.get("fence") and f"{record['run_id']}.json" not in records:
             write_json(paths.record(record["run_id"]), record)
             yield f"wrote the record of run {record['run_id']} again"
-        spec = commit.get("spec")
-        name = record["fingerprint"]
-        if spec is not None and name in state.fingerprints and not storage.exists(paths.spec(name)):
+        if commit.get("spec") is not None and record["fingerprint"] in state.fingerprints:
+            specs[record["fingerprint"]] = commit["spec"]
+    for name, spec in specs.items():
+        if _content(paths.spec(name)) != spec:
             write_json(paths.spec(name), spec)
             yield f"wrote specs/{name}.json again"
+
+
+def _content(uri: str) -> dict[str, Any] | None:
+    """A JSON object; None if it is not there, or damaged."""
+    try:
+        return read_json(uri)
+    except (FileNotFoundError, TableError):
+        return None
 
 
 def _remove_orphans(paths: TablePaths) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
@@ -16,7 +17,7 @@ from l3core.table.windows_file import writing_windows
 # Of each file so much is in memory at a time, besides what is compressed.
 READ_AHEAD_BYTES = 4 * 2**20
 
-Keep = Callable[[int, str], bool]
+EndOf = Callable[[int, str], int | None]
 
 
 class Merged(NamedTuple):
@@ -47,7 +48,7 @@ def merge_windows(
     sources: Sequence[str],
     target: Callable[[int], str],
     *,
-    keep: Keep,
+    end_of: EndOf,
     rename: Callable[[str], str] = str,
     most_bytes: int,
 ) -> list[Merged]:
@@ -56,7 +57,8 @@ def merge_windows(
     Args:
         sources: URIs, each file sorted.
         target: URI of the n-th new file.
-        keep: whether a source (by its place in `sources`) keeps a clip.
+        end_of: window where a clip's rows of a source (by its place in `sources`) end; 0 to leave them
+            out, None for all.
         rename: clip id -> new clip id; must keep their order.
         most_bytes: of vectors in a file; a clip is only cut where it alone is larger.
     """
@@ -65,11 +67,11 @@ def merge_windows(
         parquets = [(place, _open(uri, stack)) for place, uri in enumerate(sources)]
         size = parquets[0][1].schema_arrow.field("embedding").type.list_size
         # of a file that loses all of its clips no vector is read
-        used = [(place, parquet) for place, parquet in parquets if _keeps_any(parquet, place, keep)]
+        used = [(place, parquet) for place, parquet in parquets if _keeps_any(parquet, place, end_of)]
         runs = heapq.merge(
             *(_runs(parquet, place, size) for place, parquet in used), key=lambda run: run[:3]
         )
-        kept = (run for run in runs if keep(run.source, run.clip_id))
+        kept = (run for run in _ended(runs, end_of) if len(run.rows))
         most_rows = max(1, most_bytes // (4 * size))
         waiting = next(kept, None)
         while waiting is not None:
@@ -92,11 +94,10 @@ def _open(uri: str, stack: ExitStack) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
 
 
-def _keeps_any(parquet: pq.ParquetFile, place: int, keep: Keep) -> bool:
+def _keeps_any(parquet: pq.ParquetFile, place: int, end_of: EndOf) -> bool:
     batches = parquet.iter_batches(columns=["clip_id"])
-    return any(
-        keep(place, clip_id) for batch in batches for clip_id in batch["clip_id"].unique().to_pylist()
-    )
+    clips = (clip_id for batch in batches for clip_id in batch["clip_id"].unique().to_pylist())
+    return any(end_of(place, clip_id) != 0 for clip_id in clips)
 
 
 def _runs(parquet: pq.ParquetFile, place: int, size: int) -> Iterator[_Run]:
@@ -107,6 +108,16 @@ def _runs(parquet: pq.ParquetFile, place: int, size: int) -> Iterator[_Run]:
         for start, end in zip(starts, [*starts[1:], len(clips)]):
             rows = batch.slice(start, end - start)
             yield _Run(clips[start], rows["window"][0].as_py(), place, rows)
+
+
+def _ended(runs: Iterator[_Run], end_of: EndOf) -> Iterator[_Run]:
+    """The same runs, without windows behind the end of their clip."""
+    for run in runs:
+        end = end_of(run.source, run.clip_id)
+        if end is None:
+            yield run
+        else:
+            yield run._replace(rows=run.rows.filter(pc.less(run.rows["window"], end)))
 
 
 def _named(rows: pa.RecordBatch, clip_id: str, size: int) -> pa.RecordBatch:

@@ -7,7 +7,7 @@ the run's staging folder. Neither the launcher nor a runner ever holds the corpu
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
@@ -17,6 +17,7 @@ from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StorageOptions, StoredObject
 from l3core.table.adopt import (
+    TRIED_AGAIN,
     FinishedShard,
     adopt,
     claim_staging,
@@ -33,11 +34,12 @@ from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
+from l3core.table.lock import lost_to
 from l3core.table.pieces import Piece, cut_pieces, key_of, shard_windows
 from l3core.table.state import TableState
 
 SHARD_CLIPS = 5000
-SHARDS_WANTED = 16  # of a small run, so that a killed one can be adopted in parts
+SHARDS_WANTED = 16  # of a small run and worker, so that a killed one can be adopted in parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,7 @@ def make_plan(
     started_at: str,
     rules: Rules | None = None,
     limits: Limits | None = None,
+    workers: int = 1,
     storage_options: StorageOptions = None,
 ) -> Plan:
     """Plan a run and write it to its staging folder; with nothing to do there is none.
@@ -140,6 +143,7 @@ def make_plan(
         started_at: ISO time.
         rules: how to decide what has to be done; None for the defaults.
         limits: what may be pruned and rewritten; None for the defaults.
+        workers: that embed side by side: each has one shard in its hands that is lost with it.
         storage_options: for fsspec, for the input.
 
     Raises:
@@ -160,6 +164,8 @@ def make_plan(
     with _spool_file() as pieces, _spool_file() as notes:
         total = _spool(cut_pieces(_works(work, notes), spec, storage_options), pieces)
         to_rewrite = (limits or Limits()).check(state, fingerprint, tally)
+        if owner := lost_to(paths, fingerprint, run_id):  # before it is thought to be a dead one
+            raise RunError(f"run {owner} has taken over from this one, which was silent for too long")
         dead = dead_runs(paths, run_id, fingerprint)
         if dead:
             state = fence(paths, state, fingerprint, run_id, root)
@@ -183,14 +189,22 @@ def make_plan(
         if plan.empty:
             remove_staging(paths, dead)
             return plan
-        target = min(shard_windows(spec), max(1, -(-total // SHARDS_WANTED)))
-        return _stage(paths, plan, pieces, notes, target)
+        target = min(shard_windows(spec), max(1, -(-total // (SHARDS_WANTED * workers))))
+        again = TRIED_AGAIN | ({"unreadable"} if rules and rules.retry_unreadable else set())
+        return _stage(paths, plan, pieces, notes, target, again)
 
 
-def _stage(paths: TablePaths, plan: Plan, pieces: IO[str], notes: IO[str], target: int) -> Plan:
+def _stage(
+    paths: TablePaths,
+    plan: Plan,
+    pieces: IO[str],
+    notes: IO[str],
+    target: int,
+    again: Collection[str],
+) -> Plan:
     """Write the staging folder: shards of about `target` windows, and those of dead runs taken over."""
     claim_staging(paths, plan.run_id, plan.fingerprint, plan.root)
-    finished = finished_shards(paths, plan.root, plan.dead)
+    finished = finished_shards(paths, plan.root, plan.dead, again)
     finished = whole_shards(paths, finished, _unspool(pieces), key_of)
     owned = with_shards(paths, finished, _unspool(pieces), key_of)
     rest = (piece for piece, shard in owned if shard is None)

@@ -55,7 +55,8 @@ def read_windows(
     if unknown := [name for name in names if name not in METADATA]:
         raise TableError(f"columns must be of {', '.join(METADATA)}, got {', '.join(unknown)}")
     wanted = None if clips is None else pa.array(sorted(_listed(clips)), pa.string())
-    return _following_commits(table, lambda paths, state: _read_state(paths, state, spec, names, wanted))
+    paths = _paths(table)
+    return following_commits(paths, lambda state: _read_state(paths, state, spec, names, wanted))
 
 
 def read_clip_vectors(
@@ -74,20 +75,36 @@ def read_clip_vectors(
     Raises:
         TableError: no such table, or not one spec.
     """
-    return _following_commits(table, lambda paths, state: _read_vectors(paths, state, spec, clips))
+    paths = _paths(table)
+    return following_commits(paths, lambda state: _read_vectors(paths, state, spec, clips))
 
 
-def _following_commits(table: str | os.PathLike[str], read: Callable[[TablePaths, TableState], T]) -> T:
-    paths = TablePaths(storage.absolute(os.fspath(table)).rstrip("/"))
-    state = existing_state(paths)
+def following_commits(
+    paths: TablePaths,
+    read: Callable[[TableState], T],
+    state_of: Callable[[TablePaths], TableState] | None = None,
+) -> T:
+    """What is read of one commit, whole; read again if the next one has taken a file away.
+
+    Args:
+        paths: of the table.
+        read: reads the files of a state.
+        state_of: gives the state; None for `existing_state`. Readers that do not know where the files of
+            a commit are that is being published take `l3core.table.journal.published_state`.
+    """
+    state_of = state_of or existing_state
+    state = state_of(paths)
     while True:
         try:
-            return read(paths, state)
+            return read(state)
         except FileNotFoundError:
-            # a commit that came meanwhile has moved or removed the file: look again, unless none came
-            before, state = state, existing_state(paths)
-            if state == before:
+            before, state = state, state_of(paths)
+            if state == before:  # no commit came: it is missing
                 raise
+
+
+def _paths(table: str | os.PathLike[str]) -> TablePaths:
+    return TablePaths(storage.absolute(os.fspath(table)).rstrip("/"))
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

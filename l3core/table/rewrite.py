@@ -8,7 +8,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ MOST_SMALL = 24
 # Files that one merge has open; each costs a few MB.
 MOST_MERGED = 64
 
-DROPS_SCHEMA = pa.schema([("clip_id", pa.string()), ("file", pa.string())])
+DROPS_SCHEMA = pa.schema([("clip_id", pa.string()), ("file", pa.string()), ("end", pa.int32())])
 DROPS_BATCH = 10_000
 
 
@@ -77,9 +77,7 @@ def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
     check_unchanged(state, fingerprints=[plan.fingerprint], base=plan.base, root=plan.root)
     changes = ((change.clip_id, change) for change in run_changes(paths, plan))
     pairs = find_rows(paths, state.ledger(plan.fingerprint), changes)
-    dropped = (
-        (change.clip_id, file) for change, old in pairs for file in dict.fromkeys(drops(change, old))
-    )
+    dropped = ((change.clip_id, file, end) for change, old in pairs for file, end in drops(change, old))
     affected = _write_drops(_drops_uri(paths, run_id), dropped)
     sources = [*current_sources(state, plan.fingerprint), *_staged_sources(paths, plan)]
     return write_rewrites(paths, run_id, choose_groups(sources, affected))
@@ -173,13 +171,13 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
     if storage.exists(paths.record(run_id)):
         return {"sources": [], "files": [], "staged": {}}
     task = read_json(storage.join(paths.staging(run_id), "rewrites", f"{name}.json"))
-    left_out = _read_drops(_drops_uri(paths, run_id), [path for path, _ in task["sources"]])
+    ends = _read_drops(_drops_uri(paths, run_id), [path for path, _ in task["sources"]])
     before, after = task["rename"]
     attempt = uuid.uuid4().hex[:8]
     written = merge_windows(
         [paths.at(at) for _, at in task["sources"]],
         lambda number: storage.join(done, f"{name}-{number:03d}-{attempt}.parquet"),
-        keep=lambda place, clip_id: clip_id not in left_out[task["sources"][place][0]],
+        end_of=lambda place, clip_id: ends[task["sources"][place][0]].get(clip_id),
         rename=lambda clip_id: after + clip_id.removeprefix(before),
         most_bytes=SHARD_BYTES,
     )
@@ -193,7 +191,7 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
         final = f"{folder}/{run_id}-rewritten-{name}-{number:03d}.parquet"
         manifest["files"].append(file_facts(file.uri, final, clip_rows(file.uri)))
         manifest["staged"][final] = file.uri.removeprefix(paths.at(""))
-    _check(paths, task["sources"], left_out, manifest)
+    _check(paths, task["sources"], ends, manifest)
     there = create_json(manifest_uri, manifest)
     if there["staged"] != manifest["staged"]:  # another try was faster
         for file in written:
@@ -204,14 +202,13 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
 def _check(
     paths: TablePaths,
     sources: Sequence[Sequence[str]],
-    left_out: dict[str, set[str]],
+    ends: dict[str, dict[str, int]],
     manifest: dict[str, Any],
 ) -> None:
     """That as many rows came out as had to."""
     expected = 0
     for path, at in sources:
-        rows = clip_rows(paths.at(at))
-        expected += sum(count for clip_id, count in rows.items() if clip_id not in left_out[path])
+        expected += sum(clip_rows(paths.at(at), ends[path]).values())
     found = sum(file["rows"] for file in manifest["files"])
     if found != expected:
         listed = ", ".join(path for path, _ in sources)
@@ -237,21 +234,21 @@ def _drops_uri(paths: TablePaths, run_id: str) -> str:
     return storage.join(paths.staging(run_id), "drops.parquet")
 
 
-def _write_drops(uri: str, dropped: Iterable[tuple[str, str]]) -> set[str]:
-    """Write (clip id, file) pairs; returns the files."""
+def _write_drops(uri: str, dropped: Iterable[tuple[str, str, int]]) -> set[str]:
+    """Write (clip id, file, window where its rows end there); returns the files."""
     files: set[str] = set()
     with storage.writing(uri) as target, pq.ParquetWriter(target, DROPS_SCHEMA) as writer:
-        pairs = iter(dropped)
-        while batch := [pair for _, pair in zip(range(DROPS_BATCH), pairs)]:
-            clips, paths = zip(*batch)
-            files.update(paths)
-            writer.write_batch(pa.record_batch([pa.array(clips), pa.array(paths)], schema=DROPS_SCHEMA))
+        rows = iter(dropped)
+        while batch := list(islice(rows, DROPS_BATCH)):
+            columns = [pa.array(values, field.type) for values, field in zip(zip(*batch), DROPS_SCHEMA)]
+            files.update(file for _, file, _ in batch)
+            writer.write_batch(pa.record_batch(columns, schema=DROPS_SCHEMA))
     return files
 
 
-def _read_drops(uri: str, files: Sequence[str]) -> dict[str, set[str]]:
-    """File -> clips to leave out of it, for some files."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _read_drops(uri: str, files: Sequence[str]) -> dict[str, dict[str, int]]:
+    """File -> clip -> window where its rows end there, for some files."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
     if not storage.exists(uri):
         return found
     fs, path = storage.filesystem(uri)
@@ -259,6 +256,6 @@ def _read_drops(uri: str, files: Sequence[str]) -> dict[str, set[str]]:
     with fs.open(path, "rb") as file:
         for batch in pq.ParquetFile(file).iter_batches():
             here = batch.filter(pc.is_in(batch["file"], wanted))
-            for clip_id, name in zip(*(column.to_pylist() for column in here.columns)):
-                found[name].add(clip_id)
+            for clip_id, name, end in zip(*(column.to_pylist() for column in here.columns)):
+                found[name][clip_id] = min(end, found[name].get(clip_id, end))
     return found

@@ -209,7 +209,7 @@ def _read_segments(
     with ExitStack() as stack:
         opened = storage.open_pinned(piece.listed, storage_options)
         file = stack.enter_context(watch.timing_ends("read", opened))
-        if outcome.checksum is None and piece.first_window == 0 and storage.is_local(piece.uri):
+        if outcome.checksum is None and piece.first_window == 0:
             with watch.timing("read"):
                 outcome.checksum = checksum_of(file)
                 file.seek(0)
@@ -253,5 +253,8 @@ def _count_rows(file: str, outcomes: Sequence[Outcome]) -> dict[str, int]:
 def _drop(file: str, clips: Collection[str]) -> None:
     """Write a windows file again without some clips."""
     merge_windows(
-        [file], lambda number: file, keep=lambda _, clip_id: clip_id not in clips, most_bytes=sys.maxsize
+        [file],
+        lambda number: file,
+        end_of=lambda _, clip_id: 0 if clip_id in clips else None,
+        most_bytes=sys.maxsize,
     )

@@ -103,12 +103,16 @@ def entry_name(number: int) -> str:
 def _indexed(paths: TablePaths, commits: int) -> TableState:
     """The newest of the kept states that leaves at least one commit to replay."""
     numbers = [int(name[:8]) for name in storage.names_below(paths.index, suffix=".json")]
-    usable = [number for number in numbers if number < commits]  # the last may have to be published
-    if not usable:
-        return TableState(0, None, {}, None, {})
-    kept = read_json(storage.join(paths.index, entry_name(max(usable))))
-    _check_layout(paths, kept["layout"])
-    return TableState(max(usable), kept["root"], kept["files"], None, kept["touched"])
+    for number in sorted(numbers, reverse=True):
+        if number >= commits:  # the last may have to be published
+            continue
+        try:
+            kept = read_json(storage.join(paths.index, entry_name(number)))
+            _check_layout(paths, kept["layout"])
+            return TableState(number, kept["root"], kept["files"], None, kept["touched"])
+        except (TableError, KeyError, FileNotFoundError):  # it is derived: the commits say the same
+            continue
+    return TableState(0, None, {}, None, {})
 
 
 def _replay(paths: TablePaths, state: TableState, number: int, commit: dict[str, Any]) -> TableState:

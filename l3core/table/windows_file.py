@@ -112,12 +112,21 @@ def writing_windows(uri: str, size: int) -> Iterator[WindowsWriter]:
         writer.close()
 
 
-def clip_rows(uri: str) -> dict[str, int]:
-    """How many rows of each clip a windows file holds, counted from the file."""
-    fs, path = storage.filesystem(uri)
+def clip_rows(uri: str, ends: Mapping[str, int] | None = None) -> dict[str, int]:
+    """How many rows of each clip a windows file holds, counted from the file.
+
+    Args:
+        uri: of the file.
+        ends: clip id -> only windows before this one count.
+    """
+    columns = ["clip_id", "window"] if ends else ["clip_id"]
     rows: dict[str, int] = {}
-    with fs.open(path, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["clip_id"]):
+    with storage.reading(uri) as file:
+        for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+            if ends:
+                place = pc.index_in(batch["clip_id"], pa.array(list(ends), pa.string()))
+                end = pa.array(ends.values(), pa.int32()).take(place)
+                batch = batch.filter(pc.fill_null(pc.less(batch["window"], end), True))
             for found in pc.value_counts(batch["clip_id"]).to_pylist():
                 rows[found["values"]] = rows.get(found["values"], 0) + found["counts"]
     return rows

@@ -1,16 +1,21 @@
 """Storage: reading what was listed, and writing all or nothing, on a disk and in an object store."""
 
+import errno
+import gc
 import hashlib
 import os
 import threading
 import time
 import uuid
 
+import fsspec
 import pytest
+from fsspec.spec import AbstractBufferedFile
 
 from l3core import storage
 from l3core.errors import AudioError
 from tests.corpus import Guarded
+from tests.stores import ObjectStore
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -247,3 +252,116 @@ def test_reading_any_part_of_an_object(folder):
         assert file.read(3) == b"456"
     with pytest.raises(FileNotFoundError), storage.reading(f"{folder}/none"):
         pass
+
+
+class Inherited(ObjectStore):
+    """A store whose client has no way of its own to create an object."""
+
+    protocol = "inherited"
+    pipe_file = fsspec.AbstractFileSystem.pipe_file
+
+
+@pytest.mark.parametrize("protocol", ["objects", "inherited", "memory", ""])
+def test_of_several_creations_one_succeeds_whatever_the_store(tmp_path, protocol):
+    fsspec.register_implementation("inherited", Inherited, clobber=True)
+    uri = f"{protocol}://{tmp_path}/journal/1.json" if protocol else f"{tmp_path}/journal/1.json"
+    start = threading.Barrier(8)
+    won = []
+
+    def create(number):
+        start.wait()
+        if storage.create(uri, b"%d" % number):
+            won.append(b"%d" % number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == [storage.read_bytes(uri)]
+
+
+def test_an_upload_that_fails_leaves_nothing(tmp_path):
+    uri = f"objects://{tmp_path}/x.parquet"
+
+    def write_half():
+        with storage.writing(uri) as file:
+            file.write(b"half of it")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    gc.collect()
+    assert not storage.exists(uri)
+    storage.write_bytes(uri, b"whole")
+    assert storage.read_bytes(uri) == b"whole"
+
+
+class Buffered(AbstractBufferedFile):
+    """fsspec's own kind of upload: closing it uploads what there is."""
+
+    def _initiate_upload(self):
+        self.parts = []
+
+    def _upload_chunk(self, final=False):
+        self.parts.append(self.buffer.getvalue())
+        if final and self.autocommit:
+            self.commit()
+        return True
+
+    def commit(self):
+        BufferedStore.uploaded[self.path] = b"".join(self.parts)
+
+
+class BufferedStore(fsspec.AbstractFileSystem):
+    protocol = "buffered"
+    uploaded = {}  # noqa: RUF012  (fsspec's way)
+
+    def _open(self, path, mode="rb", **kwargs):
+        return Buffered(self, path, mode, **kwargs)
+
+
+def test_an_upload_that_fails_is_not_finished_when_it_is_closed():
+    fsspec.register_implementation("buffered", BufferedStore, clobber=True)
+
+    def write_half():
+        with storage.writing("buffered://b/x.parquet") as file:
+            file.write(b"half of it")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    gc.collect()
+    assert BufferedStore.uploaded == {}
+    storage.write_bytes("buffered://b/x.parquet", b"whole")
+    assert BufferedStore.uploaded == {"b/x.parquet": b"whole"}
+
+
+def test_a_dead_claim_is_taken_over(tmp_path, monkeypatch):
+    """Without hard links: who died between claiming a name and filling it blocks nobody."""
+
+    def refuse(*paths):
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    uri = f"{tmp_path}/1.json"
+    (tmp_path / "1.json").touch()
+    assert not storage.create(uri, b"mine")
+    os.utime(tmp_path / "1.json", (0, 0))
+    assert storage.create(uri, b"mine")
+    assert not storage.create(uri, b"another's")
+    assert storage.read_bytes(uri) == b"mine"
+
+
+def test_what_cannot_be_there_is_absent(tmp_path):
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "file").touch()
+    for name in ("loop.wav", "file/below.wav", "x" * 300, "nothing.wav"):
+        assert storage.named(f"{tmp_path}/{name}").absent, name
+    assert not storage.named(f"{tmp_path}/file").absent
+
+
+def test_a_versioned_bucket_lists_and_describes_the_same_version():
+    """S3 tells a VersionId only when asked for one object."""
+    listed = storage.version_of({"ETag": '"1"', "LastModified": 5})
+    assert listed == storage.version_of({"ETag": '"1"', "VersionId": "abc"})

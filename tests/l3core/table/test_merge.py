@@ -43,12 +43,12 @@ def rows(uri):
     return [tuple(row.values()) for row in pq.ParquetFile(uri).read().to_pylist()]
 
 
-def merge(tmp_path, sources, *, keep=lambda place, clip_id: True, most_rows=1000, **options):
+def merge(tmp_path, sources, *, end_of=lambda place, clip_id: None, most_rows=1000, **options):
     """Merge, and check what is said of the new files."""
     merged = merge_windows(
         sources,
         lambda number: f"{tmp_path}/merged-{number}.parquet",
-        keep=keep,
+        end_of=end_of,
         most_bytes=most_rows * ROW_BYTES,
         **options,
     )
@@ -81,7 +81,20 @@ def test_clips_are_left_out_of_the_file_that_they_are_named_for(tmp_path):
         write(tmp_path / "1.parquet", [("a", range(3)), ("b", range(4))]),
         write(tmp_path / "2.parquet", [("b", range(9)), ("c", range(2))]),
     ]
-    (merged,) = merge(tmp_path, sources, keep=lambda place, clip_id: (place, clip_id) != (0, "b"))
+    (merged,) = merge(
+        tmp_path, sources, end_of=lambda place, clip_id: 0 if (place, clip_id) == (0, "b") else None
+    )
+    counts = {"a": 3, "b": 9, "c": 2}
+    assert merged == [row(clip_id, window) for clip_id in counts for window in range(counts[clip_id])]
+
+
+def test_a_clip_ends_where_it_is_told_to(tmp_path):
+    """Pieces of a recording behind the place where it broke off."""
+    sources = [
+        write(tmp_path / "1.parquet", [("a", range(3)), ("b", range(12))]),
+        write(tmp_path / "2.parquet", [("b", range(12, 20)), ("c", range(2))]),
+    ]
+    (merged,) = merge(tmp_path, sources, end_of=lambda place, clip_id: 9 if clip_id == "b" else None)
     counts = {"a": 3, "b": 9, "c": 2}
     assert merged == [row(clip_id, window) for clip_id in counts for window in range(counts[clip_id])]
 
@@ -91,20 +104,22 @@ def test_of_a_file_that_loses_all_its_clips_no_vector_is_read(tmp_path, monkeypa
     read = []
     runs = module._runs
     monkeypatch.setattr(module, "_runs", lambda *args: read.append(args[1]) or runs(*args))
-    (merged,) = merge(tmp_path, sources, keep=lambda place, clip_id: place == 1)
+    (merged,) = merge(tmp_path, sources, end_of=lambda place, clip_id: None if place == 1 else 0)
     assert merged == [row("b", window) for window in range(3)]
     assert read == [1]
 
 
 def test_without_any_clip_there_is_no_file(tmp_path):
     source = write(tmp_path / "1.parquet", [("a", range(3))])
-    assert merge(tmp_path, [source], keep=lambda place, clip_id: False) == []
+    assert merge(tmp_path, [source], end_of=lambda place, clip_id: 0) == []
     assert [path.name for path in tmp_path.iterdir()] == ["1.parquet"]
 
 
 def test_a_file_over_itself(tmp_path):
     uri = write(tmp_path / "1.parquet", [("a", range(13)), ("b", range(4))])
-    merge_windows([uri], lambda _: uri, keep=lambda _, clip_id: clip_id == "b", most_bytes=10**9)
+    merge_windows(
+        [uri], lambda _: uri, end_of=lambda _, clip_id: None if clip_id == "b" else 0, most_bytes=10**9
+    )
     assert rows(uri) == [row("b", window) for window in range(4)]
     assert [path.name for path in tmp_path.iterdir()] == ["1.parquet"]
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from l3core import storage
 from l3core.errors import UsageError
 from l3core.table import pieces as cutting
 from l3core.table import plan as planning
@@ -12,6 +13,8 @@ from l3core.table import rewrite as rewriting
 from l3core.table.layout import TablePaths
 from l3core.table.pieces import Piece, shard_windows
 from l3core.table.plan import Plan, load_pieces, load_plan
+from l3core.table.verify import verify_table
+from l3core.weights import to_h5
 from tests.corpus import (
     SPEC,
     PlainRun,
@@ -215,3 +218,26 @@ def test_the_ledger_is_in_the_order_of_the_listing(tmp_path, table):
     run = PlainRun(corpus, table, "run-2").make_plan()
     assert run.plan.counts == {"unchanged": 6}
     assert TablePaths(str(table)).staging("run-2") == f"{table}/_l3flow/staging/run-2"
+
+
+@pytest.mark.parametrize("windows", [9, 12, 50])
+def test_a_cut_recording_that_breaks_off_is_as_if_it_were_not_cut(tmp_path, table, monkeypatch, windows):
+    """Pieces behind the place could be decoded, from who knows where: their windows do not count."""
+    corpus = tmp_path / "corpus"
+    path = write_audio(corpus / "x.flac", 12.0)  # 49 windows
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 50] = bytes(50)
+    path.write_bytes(content)
+    write_audio(corpus / "z.wav", 1.0)
+    whole = PlainRun(corpus, tmp_path / "whole", "run-1").all()
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 1_000)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * windows)
+    run = PlainRun(corpus, table, "run-1").all()
+    assert table_rows(table) == table_rows(whole.paths.root)
+    names = ("status", "windows_expected", "windows_written")
+    ours, other = ledger(table)["x.flac"], ledger(whole.paths.root)["x.flac"]
+    assert [ours[name] for name in names] == [other[name] for name in names]
+    assert ours["status"] == "truncated"
+    weights, layers = run.embedder.weights, run.spec.network.layer_shapes(run.spec)
+    storage.write_bytes(run.paths.weights(weights.digest), to_h5(weights, layers))
+    assert list(verify_table(run.paths)) == []

@@ -29,6 +29,7 @@ def commit(paths, number, *, added=(), removed=(), published=True, spec="s1", la
         "staged": staged,
         "record": {
             "layout": layout,
+            "commit": number,
             "run_id": f"run-{number}",
             "root": "/corpus",
             "fingerprint": spec,
@@ -217,6 +218,7 @@ def test_a_dropped_partition_is_cleared(paths):
         "cleared": ["specs/s1.json"],
         "record": {
             "layout": 1,
+            "commit": 2,
             "run_id": "run-2",
             "root": "/corpus",
             "fingerprint": "s1",
