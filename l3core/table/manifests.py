@@ -50,12 +50,15 @@ def join_pieces(pieces: Iterable[PieceRow]) -> Joined:
     passing = [number for number in bad if rows[number].status in TRANSIENT]
     if not bad:
         return Joined(_sum(rows, rows[0], rows))
-    first = (passing or bad)[0]
-    if rows[first].status not in WITH_WINDOWS:
-        return Joined(_sum(rows, rows[first], rows))
+    says = rows[(passing or bad)[0]]
+    if says.status not in WITH_WINDOWS:
+        return Joined(_sum(rows, says, rows))
+    # a header that lies is told with every piece; what counts is the first that lacks windows
+    short = (number for number, row in enumerate(rows) if row.windows_written < row.windows_expected)
+    first = next(short, len(rows) - 1)
     behind = tuple(dict.fromkeys(file for row in rows[first + 1 :] for file in row.files))
     end = ordered[first].first_window + rows[first].windows_written
-    row = _sum(rows[: first + 1], rows[first], rows)
+    row = _sum(rows[: first + 1], says, rows)
     return Joined(row, end if behind else None, behind)
 
 

@@ -263,6 +263,13 @@ def test_what_breaks_off_in_a_piece_ends_the_recording():
     assert join_pieces([piece(0), cut]).end is None
 
 
+def test_a_lying_header_ends_nothing_before_the_file_does():
+    """It is told with each piece, also with those that are whole."""
+    pieces = [piece(first, "truncated", written=written) for first, written in ((0, 4), (4, 4), (8, 1))]
+    joined = join_pieces([*pieces, piece(12, "truncated", written=0)])
+    assert (joined.row.windows_expected, joined.row.windows_written, joined.end) == (16, 9, None)
+
+
 @pytest.mark.parametrize("status", ["changed", "storage-error"])
 def test_what_may_pass_counts_for_all_pieces(status):
     joined = join_pieces([piece(0), piece(4, "truncated", written=1), piece(8, status, written=0)])

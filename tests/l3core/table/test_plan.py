@@ -241,3 +241,15 @@ def test_a_cut_recording_that_breaks_off_is_as_if_it_were_not_cut(tmp_path, tabl
     weights, layers = run.embedder.weights, run.spec.network.layer_shapes(run.spec)
     storage.write_bytes(run.paths.weights(weights.digest), to_h5(weights, layers))
     assert list(verify_table(run.paths)) == []
+
+
+def test_a_cut_recording_whose_header_lies_has_all_windows_before_its_end(tmp_path, table, monkeypatch):
+    corpus = tmp_path / "corpus"
+    path = write_audio(corpus / "x.wav", 9.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    whole = PlainRun(corpus, tmp_path / "whole", "run-1").all()
+    monkeypatch.setattr(cutting, "PROBE_BYTES", 1_000)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 32 * 5)
+    PlainRun(corpus, table, "run-1").all()
+    assert table_rows(table) == table_rows(whole.paths.root)
+    assert len(table_rows(table)) == ledger(table)["x.wav"]["windows_written"] > 5
