@@ -66,11 +66,15 @@ def _merge(paths: "TablePaths", fingerprint: str, *, quiet: bool) -> Iterator[di
         if record is None:
             return
         yield record
+        if len(_windows(record["files_added"])) < 2:  # there is nothing to merge it with
+            return
 
 
 def _words(fingerprint: str, record: dict[str, Any]) -> str:
-    windows = [facts for facts in record["files_added"] if facts["path"].startswith("windows/")]
+    added = _windows(record["files_added"])
     removed = [path for path in record["files_removed"] if path.startswith("windows/")]
-    return (
-        f"{fingerprint}: {len(removed)} files are {len(windows)} now, {size(record['bytes_rewritten'])}"
-    )
+    return f"{fingerprint}: {len(removed)} files are {len(added)} now, {size(record['bytes_rewritten'])}"
+
+
+def _windows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [facts for facts in files if facts["path"].startswith("windows/")]

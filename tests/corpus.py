@@ -155,7 +155,7 @@ class PlainRun:
         self.rules = {"named": self._names} | rules
         self.embedder = Embedder(spec)
 
-    def make_plan(self):
+    def make_plan(self, workers=1):
         state = repair(self.paths)
         self.plan = make_plan(
             self.paths,
@@ -168,6 +168,7 @@ class PlainRun:
             started_at="2026-01-01T00:00:00+00:00",
             rules=Rules(**self.rules),
             limits=self.limits,
+            workers=workers,
         )
         return self
 

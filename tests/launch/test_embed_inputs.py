@@ -242,3 +242,37 @@ def test_a_table_that_was_copied_without_its_journal_is_not_begun_anew(tmp_path,
     assert main(command) == 2
     assert "has a table.json and no journal" in capsys.readouterr().err
     assert snapshot(table) == before
+
+
+@pytest.mark.parametrize("pattern", ["corpsu", "corpus/x.wav", "unmounted/*.wav"])
+def test_an_input_that_is_not_there_is_no_empty_listing(tmp_path, capsys, pattern):
+    """A misspelt folder, or one that is not mounted tonight: nothing is gone because of it."""
+    corpus, table = write_files(tmp_path / "corpus", 2), tmp_path / "table"
+    command = ["embed", "--output", str(table), *FLAGS, "--input", str(corpus)]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / pattern)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"--input {tmp_path / pattern}: there is no {tmp_path}" in said
+    assert main([*command, str(tmp_path / pattern), "--allow-empty"]) == 0
+
+
+def test_a_folder_that_was_removed_is_gone_when_that_is_no_error(tmp_path):
+    corpus, table = write_files(tmp_path / "corpus/a", 2).parent, tmp_path / "table"
+    write_files(corpus / "b", 2)
+    command = ["embed", "--output", str(table), *FLAGS, "--root", str(corpus)]
+    folders = [str(corpus / "a"), str(corpus / "b")]
+    assert main([*command, "--input", *folders]) == 0
+    shutil.rmtree(corpus / "b")
+    assert main([*command, "--input", *folders, "--allow-empty"]) == 0
+    statuses = {clip_id: row["status"] for clip_id, row in ledger(table).items()}
+    assert statuses == {"a/000.wav": "ok", "a/001.wav": "ok", "b/000.wav": "gone", "b/001.wav": "gone"}
+
+
+def test_a_table_among_the_input_is_none_of_it_under_any_name(tmp_path):
+    corpus = write_files(tmp_path / "corpus", 2)
+    (tmp_path / "link").symlink_to(corpus)
+    for _ in range(2):
+        assert main(["embed", "--input", f"{tmp_path}/link/**", "--output", f"{corpus}/t", *FLAGS]) == 0
+    assert sorted(ledger(corpus / "t")) == ["000.wav", "001.wav"]

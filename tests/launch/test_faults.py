@@ -8,16 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from l3core.table import plan as planning
 from l3core.table.layout import TablePaths
+from l3core.table.limits import Limits
 from l3core.table.state import journal_entries
 from launch.main import main
 from tests.corpus import (
     FLAGS,
+    PlainRun,
     expected_rows,
     ledger,
     replace_file,
@@ -129,3 +132,61 @@ def test_a_killed_process_leaves_a_table_that_the_next_run_mends(made, tmp_path,
     if not committed(uri):
         assert table_rows(table) == before
     assert_mended(corpus, table, uri)
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("change", ["compact", "reroot", "drop"])
+def test_maintenance_that_fails_says_how_the_table_is(made, tmp_path, capsys, change, store):
+    corpus, first, _ = made
+    commands = {
+        "compact": ["compact"],
+        "reroot": ["reroot", "--root", str(corpus.parent)],
+        "drop": ["specs", "drop", "s"],
+    }
+    said = set()
+    for number in range(5, 200, 17):
+        table = shutil.copytree(first, tmp_path / f"table-{number}")
+        uri = store + str(table)
+        with faulty(str(table), number, "raise"):
+            code = main([*commands[change], "--table", uri, "--quiet"])
+        error = capsys.readouterr().err
+        assert code == 0 or "injected" in error
+        if "the run failed" in error:
+            assert error.count("\n") == 1
+            assert ("after its commit" in error) == committed(uri)
+            said.add(committed(uri))
+        assert main(["repair", "--table", uri, "--quiet"]) == 0
+        assert main(["verify", "--table", uri, "--quiet"]) == 0
+    assert said == {True, False}
+
+
+@pytest.mark.parametrize("number", range(0, 120, 13))
+def test_commands_that_read_follow_commits(made, tmp_path, capsys, number, monkeypatch):
+    """A run commits while they read: they begin again, and none takes it for damage."""
+    corpus, first, _ = made
+    for command in (["specs"], ["verify"], ["embed"]):
+        table = shutil.copytree(first, tmp_path / command[0])
+        words = ["--table", str(table)]
+        if command == ["embed"]:
+            words = ["--output", str(table), "--input", str(corpus), *FLAGS, "--dry-run"]
+        with commit_at(number, table, corpus):
+            assert main([*command, *words]) == 0, capsys.readouterr()
+        assert capsys.readouterr().err == ""
+
+
+@contextmanager
+def commit_at(number, table, corpus):
+    """Let a run commit before the `number`-th operation on a table."""
+    with faulty(str(table)) as faults:
+        count = faults._count
+
+        def counted(function, *args, **kwargs):
+            if faults.count == number:
+                faults.count += 1
+                faults._count = count
+                run = PlainRun(corpus, table, "meanwhile", prune=True, limits=Limits(allow_shrink=True))
+                run.all()
+            return count(function, *args, **kwargs)
+
+        faults._count = counted
+        yield

@@ -114,6 +114,13 @@ def test_a_small_run_is_about_sixteen_shards(tmp_path, table):
     assert [shard.first_clip for shard in plan.shards] == [f"{n:03d}.wav" for n in range(0, 64, 4)]
 
 
+def test_each_worker_adds_sixteen_shards(tmp_path, table):
+    """A killed run loses what each had in its hands: at 90 % that must be a small part."""
+    corpus = write_files(tmp_path / "corpus", 64, 0.01)
+    plan = PlainRun(corpus, table, "run-1").make_plan(workers=2).plan
+    assert [shard.pieces for shard in plan.shards] == [2] * 32
+
+
 def test_a_shard_has_not_too_many_clips(tmp_path, table, monkeypatch):
     monkeypatch.setattr(planning, "SHARD_CLIPS", 3)
     monkeypatch.setattr(planning, "SHARDS_WANTED", 1)

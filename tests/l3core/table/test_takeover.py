@@ -1,14 +1,18 @@
 """A run that was thought dead wakes up: it cannot commit, and harms nothing of the run after it."""
 
+import json
+
 import pytest
 
 from l3core import storage
 from l3core.errors import RunError
 from l3core.table import commit as committing
 from l3core.table import journal
+from l3core.table import maintenance as maintaining
 from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
-from l3core.table.maintenance import compact
+from l3core.table.lock import acquire
+from l3core.table.maintenance import compact, drop_spec, reroot
 from l3core.table.state import journal_entries, load_state
 from tests.corpus import (
     PlainRun,
@@ -168,3 +172,54 @@ def test_what_nobody_can_adopt_is_removed(corpus, table):
     assert staged_runs(table) == []
     assert {row["run_id"] for row in ledger(table).values()} == {"run-2"}
     assert table_rows(table) == expected_rows(corpus)
+
+
+def test_before_it_has_planned(corpus, table):
+    """Taken over between its lock and its plan: the living run after it is not a dead one."""
+    second = PlainRun(corpus, table, "run-2").make_plan().embed(shards=3)
+    acquire(second.paths, second.plan.fingerprint, "run-2")
+    before = load_state(second.paths)
+    with pytest.raises(RunError, match="run run-2 has taken over"):
+        PlainRun(corpus, table, "run-1").make_plan()
+    assert load_state(second.paths) == before
+    assert staged_runs(table) == ["run-2"]
+    second.embed().commit()
+    assert_second(table, corpus)
+
+
+def test_after_the_root_was_moved(corpus, tmp_path, monkeypatch):
+    """What it still wants to write of the table itself is of the past."""
+    table = tmp_path / "table"
+    PlainRun(corpus, table, "run-0").all()
+    replace_file(corpus / "001.wav", 2.5, seed=90)
+    first = PlainRun(corpus, table, "run-1").make_plan().embed().rewrite()
+    publish = journal.publish
+
+    def paused(paths, commit):
+        monkeypatch.setattr(committing, "publish", publish)
+        reroot(paths, str(tmp_path), "run-2")
+        publish(paths, commit)
+
+    monkeypatch.setattr(committing, "publish", paused)
+    first.commit()
+    told = json.loads((table / "table.json").read_text())
+    assert told["root"] == str(tmp_path) == load_state(first.paths).root
+
+
+def test_a_drop_that_sleeps_through_a_new_beginning(corpus, tmp_path, monkeypatch):
+    """The dropped spec was embedded again: its words and weights are of the new partition."""
+    table = tmp_path / "table"
+    run = PlainRun(corpus, table, "run-0").all()
+    publish = journal.publish
+
+    def paused(paths, commit):
+        monkeypatch.setattr(maintaining, "publish", publish)
+        journal.repair(paths)
+        storage.remove(paths.lock(run.plan.fingerprint))  # its lease has ended
+        PlainRun(corpus, table, "run-2").all()
+        publish(paths, commit)
+
+    monkeypatch.setattr(maintaining, "publish", paused)
+    drop_spec(run.paths, run.plan.fingerprint, "run-1")
+    assert storage.exists(run.paths.spec(run.plan.fingerprint))
+    assert_second(table, corpus)
