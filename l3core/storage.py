@@ -10,7 +10,7 @@ import posixpath
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -256,7 +256,8 @@ def _uploading(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
         if hasattr(file, "commit"):
             file.commit()
     except BaseException:
-        if hasattr(file, "discard"):
+        # what went wrong first is told, whatever giving up meets
+        with suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
             file.discard()
         if isinstance(file, AbstractBufferedFile):
             file.closed = True  # or it would be uploaded when it is collected

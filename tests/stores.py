@@ -73,7 +73,7 @@ class Faults:
             raise OSError("injected")
         result = function(*args, **kwargs)
         if number == self.at and self.kind == "lost":
-            if hasattr(result, "discard"):
+            if isinstance(result, _Upload):
                 result.discard()
             elif hasattr(result, "close"):
                 result.close()
