@@ -25,11 +25,12 @@ from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.limits import Limits
 from l3core.table.lock import holding
+from l3core.table.pieces import SHARD_BYTES
 from l3core.table.plan import Plan, make_plan
 from l3core.table.preview import Preview, preview_run
 from l3core.table.progress import RunProgress
 from l3core.table.read import following_commits
-from l3core.table.rewrite import plan_rewrites, rewrite_files
+from l3core.table.rewrite import MOST_SMALL, plan_rewrites, rewrite_files
 from l3core.table.state import TableState, load_state
 from l3core.weights import Weights, load_weights, to_h5
 from launch.options import naming
@@ -281,6 +282,7 @@ def _execute(
         fingerprint=plan.fingerprint,
         spec=plan.spec,
         weights=weights_uri,
+        spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
     )
     with without_collection():

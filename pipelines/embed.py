@@ -83,7 +83,7 @@ class RewriteFiles(beam.PTransform):
 
 @dataclass
 class CommitRun(beam.PTransform):
-    """Names of finished rewrites -> the id of the committed run, one element.
+    """Names of finished shards or rewrites -> the id of the committed run, one element.
 
     Attributes:
         job: the planned run.
@@ -111,7 +111,10 @@ def _rewrite(name: str, *, job: EmbedJob) -> str:
     return name
 
 
-def _commit(rewrites: int, *, job: EmbedJob) -> str:
+def _commit(done: int, *, job: EmbedJob) -> str:
+    if not job.spread_rewrites:
+        for name in _plan_rewrites(done, job=job):
+            _rewrite(name, job=job)
     commit_run(TablePaths(job.table), job.run_id, info=job.info)
     return job.run_id
 
@@ -124,13 +127,10 @@ def build_pipeline(pipeline: beam.Pipeline, job: EmbedJob, shards: Iterable[str]
         job: the planned run.
         shards: names of the shards to embed, longest first.
     """
-    _ = (
-        pipeline
-        | "Shards" >> beam.Create(list(shards))
-        | "Embed" >> EmbedShards(job)
-        | "RewriteFiles" >> RewriteFiles(job)
-        | "CommitRun" >> CommitRun(job)
-    )
+    done = pipeline | "Shards" >> beam.Create(list(shards)) | "Embed" >> EmbedShards(job)
+    if job.spread_rewrites:
+        done |= "RewriteFiles" >> RewriteFiles(job)
+    _ = done | "CommitRun" >> CommitRun(job)
 
 
 def run_local(

@@ -12,6 +12,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from l3core import storage
 from l3core.errors import RunError
+from l3core.table.json_objects import read_json
+from l3core.table.limits import Limits
 from l3core.table.state import load_state
 from l3core.weights import to_h5
 from pipelines import workers
@@ -32,7 +34,7 @@ from tests.corpus import (
 )
 
 
-def planned(corpus, table, run_id="run-1", **kwargs):
+def planned(corpus, table, run_id="run-1", *, spread=True, **kwargs):
     """A planned run and the job that does it; the weights are in the table."""
     run = PlainRun(corpus, table, run_id, **kwargs).make_plan()
     weights = run.embedder.weights
@@ -44,6 +46,7 @@ def planned(corpus, table, run_id="run-1", **kwargs):
         fingerprint=run.plan.fingerprint,
         spec=run.plan.spec,
         weights=uri,
+        spread_rewrites=spread,
         info={"command": "test", "host": "here"},
     )
     return run, job
@@ -180,3 +183,19 @@ def test_a_job_travels(tmp_path):
     _, job = planned(write_files(tmp_path / "corpus", 1), tmp_path / "table")
     assert pickle.loads(pickle.dumps(job)) == job
     assert len(pickle.dumps(job)) < 2_000
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_files_with_replaced_clips_are_rewritten_by_workers_or_the_last_step(
+    tmp_path, monkeypatch, spread
+):
+    monkeypatch.setattr("l3core.table.plan.SHARDS_WANTED", 2)
+    corpus, table = write_files(tmp_path / "corpus", 6), tmp_path / "table"
+    PlainRun(corpus, table, "run-0").all()
+    replace_file(corpus / "001.wav", 2.0, seed=50)
+    replace_file(corpus / "004.wav", 2.0, seed=51)
+    (corpus / "005.wav").unlink()
+    run, job = planned(corpus, table, spread=spread, prune=True, limits=Limits(allow_shrink=True))
+    run_local(job, names(run))
+    assert table_rows(table) == expected_rows(corpus)
+    assert read_json(run.paths.record("run-1"))["bytes_rewritten"] > 0
