@@ -6,6 +6,8 @@ every object, and fast enough (14 GB/s measured) to be computed of every local f
 
 import base64
 import hashlib
+import io
+import re
 from typing import Any, BinaryIO
 
 import google_crc32c
@@ -34,3 +36,22 @@ def checksum_of(file: BinaryIO, kind: str = "crc32c") -> str:
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
     return f"{kind}:{digest.hexdigest().decode() if kind == 'crc32c' else digest.hexdigest()}"
+
+
+def expected_kind(checksum: str | None) -> str | None:
+    """The kind to compute of content that shall have this checksum; None if none can be.
+
+    S3's ETag of an object that came in one part is its MD5; of others, and of encrypted ones, it is not.
+    """
+    kind, _, value = (checksum or "").partition(":")
+    if kind in COMPUTED:
+        return kind
+    return "md5" if kind == "etag" and re.fullmatch("[0-9a-f]{32}", value) else None
+
+
+def proves(content: bytes, checksum: str | None) -> bool:
+    """Whether content has a checksum that its store told."""
+    kind = expected_kind(checksum)
+    if kind is None:
+        return False
+    return checksum_of(io.BytesIO(content), kind).partition(":")[2] == str(checksum).partition(":")[2]

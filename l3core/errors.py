@@ -22,6 +22,10 @@ class FetchError(WeightsError):
     """Published weights could not be fetched; not the caller's fault (exit code 1)."""
 
 
+class CredentialsError(UsageError):
+    """A store's credentials are missing or refused; the message says what to do."""
+
+
 class StorageError(RuntimeError):
     """An object store did not do what was asked; the message says which object and what to do."""
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
+from l3core.stores import configure
 from launch.options import Parser
 from launch.quiet import quiet_libraries
 
@@ -36,6 +37,7 @@ def parse_with_beam(parser: Parser, argv: Sequence[str]) -> tuple[argparse.Names
             _, left = _beam_parser(parser).parse_known_args(beam_options)
         if left:
             parser.refuse(left)
+    configure(args.storage_option)
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     return args, beam_options

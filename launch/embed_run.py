@@ -18,6 +18,7 @@ from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
+from l3core.stores import reach
 from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
 from l3core.table.journal import repair
@@ -44,7 +45,7 @@ from launch.screen import (
 )
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
-from launch.tables import failure, new_run_id, saying_how_it_is
+from launch.tables import failure, new_run_id, saying_how_it_is, table_at
 from launch.words import last_line
 from pipelines.job import EmbedJob
 
@@ -184,7 +185,7 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
 
 def _paths(args: argparse.Namespace) -> TablePaths:
     with naming("--output"):
-        return TablePaths(storage.absolute(args.output).rstrip("/"))
+        return table_at(args.output)
 
 
 def _open(
@@ -192,6 +193,8 @@ def _open(
 ) -> tuple[list[Pattern | ListFile], Weights]:
     """The inputs and the weights that the options name."""
     with naming("--input"):
+        for text in args.input:
+            reach(text)
         inputs = [parse_input(text) for text in args.input]
     for each in inputs:
         # a folder that is not mounted tonight is no complete listing of what is gone

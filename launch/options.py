@@ -14,6 +14,7 @@ from l3core.frontends import FRONTENDS
 from l3core.models import MODELS
 from l3core.resampling import RESAMPLERS
 from l3core.spec import PRECISIONS, EmbeddingSpec
+from l3core.stores import configure
 from l3core.windows import GRIDS
 
 # Fields of EmbeddingSpec whose flag is called otherwise.
@@ -61,6 +62,7 @@ class Parser(argparse.ArgumentParser):
         args, unknown = self.parse_known_intermixed_args(argv)  # names may follow flags
         if unknown:
             self.refuse(unknown)
+        configure(getattr(args, "storage_option", ()))
         return args
 
 
@@ -193,6 +195,13 @@ def add_table_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
-    """`--quiet` and `--json`, which every command has."""
+    """`--quiet`, `--json` and `--storage-option`, which every command has."""
+    parser.add_argument(
+        "--storage-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for the client of gs://, s3:// or az://; a secret as env:NAME or file:PATH",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

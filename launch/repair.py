@@ -28,13 +28,12 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     args = parser.parse(argv)
     from l3core import storage
     from l3core.errors import TableError
-    from l3core.table.layout import TablePaths
     from l3core.table.mend import mend
     from l3core.table.state import load_state
-    from launch.tables import new_run_id
+    from launch.tables import new_run_id, table_at
 
     with naming("--table"):
-        paths = TablePaths(storage.absolute(args.table).rstrip("/"))
+        paths = table_at(args.table)
         if not storage.exists(paths.ours):
             raise TableError(f"no table at {paths.root}: it has no _l3flow folder")
     done = []

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from l3core import storage
 from l3core.errors import RunError, TableError
+from l3core.stores import reach
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.state import TableState, load_state
@@ -21,8 +22,19 @@ def open_table(args: argparse.Namespace) -> tuple[TablePaths, TableState]:
         UsageError: there is none.
     """
     with naming("--table"):
-        paths = TablePaths(storage.absolute(args.table).rstrip("/"))
+        paths = table_at(args.table)
         return paths, published_state(paths)
+
+
+def table_at(uri: str) -> TablePaths:
+    """The paths of a table, there or not, in a store that answers.
+
+    Raises:
+        UsageError: from `l3core.stores.reach`.
+        StorageError: likewise.
+    """
+    reach(uri)
+    return TablePaths(storage.absolute(uri).rstrip("/"))
 
 
 @contextmanager

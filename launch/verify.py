@@ -43,14 +43,13 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Check a table and say what is wrong; returns the exit code."""
     args = parser.parse(argv)
-    from l3core import storage
     from l3core.table.finding import Tally
-    from l3core.table.layout import TablePaths
     from l3core.table.verify_history import require_table
     from launch.screen import SHOWN_AFTER_S, showing_progress
+    from launch.tables import table_at
 
     with naming("--table"):
-        paths = TablePaths(storage.absolute(args.table).rstrip("/"))
+        paths = table_at(args.table)
         require_table(paths)
     tally, start = Tally(), time.monotonic()
     quiet = args.quiet or args.json

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from l3core import storage
+from l3core import storage, stores
 
 
 class Killed(BaseException):
@@ -105,7 +105,9 @@ def faulty(where, at=None, kind="kill"):
     """Let a disk or the object store fail while the block runs; yields the `Faults`."""
     faults = Faults(where, at, kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "LocalFileSystem", _faulty(LocalFileSystem, faults))
+        disk = _faulty(LocalFileSystem, faults)
+        patch.setattr(stores, "LocalFileSystem", disk)
+        patch.setattr(storage, "LocalFileSystem", disk)
         patch.setattr(storage, "os", _Os(faults))
         patch.setattr(storage, "open", faults.wrap(open), raising=False)
         fsspec.register_implementation("objects", _faulty(ObjectStore, faults), clobber=True)

@@ -1,47 +1,15 @@
 """The whole job from bucket to bucket equals the one on a disk: Google's store and S3, real clients."""
 
 import posixpath
-import uuid
 
 import fsspec
 import pyarrow.dataset as ds
-import pytest
 
 from l3core.table.layout import TablePaths
 from l3core.table.read import read_windows
 from l3core.table.state import load_state
 from launch.main import main
 from tests.corpus import FLAGS, MIXED, replace_file, staged_runs, write_audio, write_mixed
-from tests.emulators import S3_ENVIRONMENT, environment, gcs_emulator, s3_emulator
-
-
-@pytest.fixture(scope="session")
-def gcs():
-    with gcs_emulator() as emulator, environment(STORAGE_EMULATOR_HOST=emulator.url):
-        fsspec.get_filesystem_class("gs").clear_instance_cache()
-        yield emulator
-    fsspec.get_filesystem_class("gs").clear_instance_cache()
-
-
-@pytest.fixture(scope="session")
-def s3():
-    with s3_emulator() as url, environment(AWS_ENDPOINT_URL=url, **S3_ENVIRONMENT):
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        yield url
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-
-
-@pytest.fixture(params=["gs", "s3"])
-def bucket(request):
-    """URI of an empty bucket."""
-    name = f"b-{uuid.uuid4().hex[:12]}"
-    if request.param == "gs":
-        emulator = request.getfixturevalue("gcs")
-        emulator.clear()
-        return emulator.make_bucket(name)
-    request.getfixturevalue("s3")
-    fsspec.filesystem("s3").mkdir(name)
-    return f"s3://{name}"
 
 
 def upload(folder, uri):

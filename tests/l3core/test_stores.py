@@ -1,0 +1,234 @@
+"""Stores: options, credentials that are missing, and errors that are one line within seconds."""
+
+import io
+import os
+import socket
+import time
+
+import fsspec
+import pytest
+import soundfile
+
+from l3core import storage
+from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
+from l3core.listing import list_inputs, parse_input
+from l3core.stores import CONFIGURED, configure, filesystem, reach
+from tests.corpus import noise
+from tests.emulators import NO_CREDENTIALS
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """Nobody's machine: no credentials of any kind, and no cloud around it."""
+    for name in (*NO_CREDENTIALS, "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for protocol in ("gs", "s3"):
+        fsspec.get_filesystem_class(protocol).clear_instance_cache()
+    yield
+    for protocol in ("gs", "s3"):
+        fsspec.get_filesystem_class(protocol).clear_instance_cache()
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(monkeypatch):
+    monkeypatch.setenv(CONFIGURED, "{}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "advice"),
+    [
+        (
+            "gs://bucket/a.wav",
+            r"Google credentials were not found: run `gcloud auth application-default",
+        ),
+        ("s3://bucket/a.wav", r"AWS credentials were not found: set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_without_credentials_it_is_said_what_to_do(nobody, uri, advice):
+    start = time.monotonic()
+    with pytest.raises(CredentialsError, match=advice) as caught:
+        reach(uri)
+    assert time.monotonic() - start < 10
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(uri)
+
+
+def test_a_wrong_bucket_is_said_to_be_one(bucket):
+    reach(f"{bucket}/nothing/there")
+    reach(f"{bucket}/nothing/*.wav")
+    wrong = bucket[:-4] + "zzzz"
+    with pytest.raises(UsageError, match=f"{wrong}/x: there is no bucket {wrong[5:]}"):
+        reach(f"{wrong}/x")
+
+
+def test_what_is_forbidden_is_said_to_be(gcs):
+    gcs.fault("^GET", status=403)
+    with pytest.raises(
+        UsageError, match="gs://secret/x: forbidden: these credentials may not look there"
+    ):
+        reach("gs://secret/x")
+    gcs.clear()
+
+
+def test_a_store_that_does_not_answer(monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StorageError, match="gs://b/x: no answer within 1 s"):
+            reach("gs://b/x", seconds=1)
+
+
+def test_a_place_on_a_disk_is_not_asked_for():
+    reach("/nothing/there")
+    reach("memory://nothing")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("novalue", "needs KEY=VALUE"),
+        ("=x", "needs KEY=VALUE"),
+        ("secret=abc", "a secret is given as secret=env:NAME or secret=file:PATH"),
+        ("aws_session_token=abc", "a secret is given as"),
+        ("account_key=abc", "a secret is given as"),
+    ],
+)
+def test_options_that_are_refused(option, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        configure([option])
+    assert "abc" not in str(caught.value)
+
+
+def test_secrets_are_resolved_where_they_are_used(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("A_SECRET", "from the environment")
+    configure(["key=env:A_SECRET", f"secret=file:{tmp_path}/secret", "anon=false"])
+    assert "from" not in os.environ[CONFIGURED]
+    fs = filesystem("s3://bucket/x")[0]
+    assert (fs.key, fs.secret, fs.anon) == ("from the environment", "from a file", False)
+    configure(["key=env:NO_SUCH"])
+    with pytest.raises(UsageError, match="--storage-option key: there is no env:NO_SUCH"):
+        filesystem("s3://bucket/x")
+
+
+def put(uri, content):
+    fs, path = filesystem(uri)
+    fs.pipe_file(path, content)
+
+
+def wav(seconds, seed=0):
+    content = io.BytesIO()
+    soundfile.write(content, noise(seconds, seed=seed), 8_000, format="WAV")
+    return content.getvalue()
+
+
+def listed(uri):
+    (found,) = list_inputs([parse_input(uri)])
+    return found
+
+
+def read(found):
+    with storage.open_pinned(found) as file:
+        return file.read()
+
+
+def test_a_small_object_is_read_in_one_request(gcs):
+    uri = gcs.make_bucket("whole-reads") + "/a b.wav"
+    content = wav(1.0)
+    put(uri, content)
+    found = listed(uri)
+    assert found.checksum.startswith("crc32c:")
+    gcs.clear()
+    assert read(found) == content
+    assert len(gcs.log) == 1
+
+
+def test_replaced_or_deleted_between_listing_and_reading(bucket):
+    for name in ("replaced", "deleted"):
+        put(f"{bucket}/{name}.wav", wav(1.0))
+    replaced, deleted = listed(f"{bucket}/replaced.wav"), listed(f"{bucket}/deleted.wav")
+    put(f"{bucket}/replaced.wav", wav(1.0, seed=1))
+    fs, path = filesystem(f"{bucket}/deleted.wav")
+    fs.rm(path)
+    for found, status in ((replaced, "changed"), (deleted, "vanished")):
+        with pytest.raises(AudioError) as caught:
+            read(found)
+        assert caught.value.status == status
+
+
+def test_a_large_object_that_is_replaced_while_it_is_read(bucket, monkeypatch):
+    """In ranges: what was read may be of both, so it is not used."""
+    monkeypatch.setattr(storage, "WHOLE_BYTES", 1_000)
+    uri = f"{bucket}/a.wav"
+    put(uri, wav(5.0))
+    found = listed(uri)
+
+    def read_in_parts():
+        with storage.open_pinned(found) as file:
+            file.read(100)
+            put(uri, wav(5.0, seed=1))
+            file.seek(40_000)
+            file.read(100)
+
+    with pytest.raises(AudioError) as caught:
+        read_in_parts()
+    assert caught.value.status in ("changed", "storage-error")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"corrupt": True, "times": 1},
+        {"corrupt": True, "times": 2},
+        {"status": 503, "times": 1},
+        {"status": 429, "times": 1},
+        {"reset": True, "times": 1},
+        {"cut": 1_000, "times": 1},
+        {"delay_s": 0.05},
+    ],
+)
+def test_what_goes_wrong_once_is_read_again(gcs, fault):
+    bucket = gcs.make_bucket(f"faults-{time.monotonic_ns()}")
+    content = wav(1.0)
+    put(f"{bucket}/a.wav", content)
+    found = listed(f"{bucket}/a.wav")
+    gcs.clear()
+    injected = gcs.fault("alt=media", **fault)
+    assert read(found) == content
+    assert injected.hits == fault.get("times", 1)
+    gcs.clear()
+
+
+def test_a_byte_that_is_flipped_every_time_is_no_audio(gcs):
+    uri = gcs.make_bucket("flipped-bytes") + "/a.wav"
+    put(uri, wav(1.0))
+    found = listed(uri)
+    gcs.fault("alt=media", corrupt=True)
+    with pytest.raises(AudioError, match="does not have the checksum") as caught:
+        read(found)
+    assert caught.value.status == "storage-error"
+    gcs.clear()
+
+
+def test_of_several_creations_one_succeeds(bucket):
+    assert storage.create(f"{bucket}/1.json", b"mine")
+    assert not storage.create(f"{bucket}/1.json", b"another's")
+    assert storage.read_bytes(f"{bucket}/1.json") == b"mine"
+
+
+def test_an_upload_that_fails_leaves_nothing(bucket):
+    def write_half():
+        with storage.writing(f"{bucket}/x.parquet") as file:
+            file.write(b"half of it" * 50_000)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert not storage.exists(f"{bucket}/x.parquet")
+    storage.write_bytes(f"{bucket}/x.parquet", b"whole")
+    assert storage.read_bytes(f"{bucket}/x.parquet") == b"whole"
