@@ -57,10 +57,15 @@ class StoredObject(NamedTuple):
         return self.size_bytes < 0
 
 
+def _is_disk(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether it is a disk itself, and not something that somebody has built upon one."""
+    return type(fs) is LocalFileSystem
+
+
 def absolute(uri: str, storage_options: StorageOptions = None) -> str:
     """A URI that means the same from anywhere; local paths stay plain paths."""
     fs, path = filesystem(uri, storage_options)
-    return os.path.abspath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+    return os.path.abspath(path) if _is_disk(fs) else fs.unstrip_protocol(path)
 
 
 def as_text(name: str) -> str:
@@ -169,7 +174,7 @@ def open_pinned(listed: StoredObject, storage_options: StorageOptions = None) ->
             yield io.BytesIO(_read_proved(fs, path, listed, storage_options))
             return
         _hold_version(listed, storage_options)
-        if isinstance(fs, LocalFileSystem) and not os.path.isfile(path):
+        if _is_disk(fs) and not os.path.isfile(path):
             raise AudioError("unreadable", "not a file but a pipe, a device or a folder")
         try:
             with fs.open(path, "rb") as file:
@@ -247,7 +252,7 @@ def writing(uri: str, storage_options: StorageOptions = None) -> Iterator[Binary
     """A file object whose content appears at `uri` whole when the block ends, or not at all."""
     fs, path = filesystem(uri, storage_options)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
-    if not isinstance(fs, LocalFileSystem):
+    if not _is_disk(fs):
         with _uploading(fs, path) as file:
             yield file
         return
@@ -296,7 +301,7 @@ def create(uri: str, content: bytes, *, storage_options: StorageOptions = None) 
     """Put an object in place if none is there; False if there is one. Of several only one succeeds."""
     fs, path = filesystem(uri, storage_options)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
-    if not isinstance(fs, LocalFileSystem):
+    if not _is_disk(fs):
         try:
             _create_exclusively(fs, path, content)
         except FileExistsError:
@@ -371,7 +376,7 @@ def move(source: str, target: str, storage_options: StorageOptions = None) -> No
     _, target_path = filesystem(target, storage_options)
     fs.makedirs(posixpath.dirname(target_path), exist_ok=True)
     try:
-        if isinstance(fs, LocalFileSystem):
+        if _is_disk(fs):
             os.replace(path, target_path)
         else:
             fs.mv(path, target_path)

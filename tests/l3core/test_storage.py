@@ -10,6 +10,7 @@ import uuid
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from l3core import storage
@@ -365,3 +366,36 @@ def test_a_versioned_bucket_lists_and_describes_the_same_version():
     """S3 tells a VersionId only when asked for one object."""
     listed = storage.version_of({"ETag": '"1"', "LastModified": 5})
     assert listed == storage.version_of({"ETag": '"1"', "VersionId": "abc"})
+
+
+class Counting(LocalFileSystem):
+    """A file system of somebody's own upon a disk: it wants to see what is done."""
+
+    protocol = "counting"
+    calls = []  # noqa: RUF012  (fsspec's way)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(str(path).removeprefix("counting://"))
+
+    def unstrip_protocol(self, name):
+        return "counting://" + self._strip_protocol(name)
+
+    def open(self, path, mode="rb", **kwargs):
+        self.calls.append(mode)
+        return super().open(path, mode, **kwargs)
+
+
+def test_what_is_built_upon_a_disk_is_used_as_it_is(tmp_path):
+    fsspec.register_implementation("counting", Counting, clobber=True)
+    uri = f"counting://{tmp_path}"
+    assert storage.absolute(uri) == uri
+    storage.write_bytes(f"{uri}/a/x", b"whole")
+    assert storage.create(f"{uri}/a/y", b"mine")
+    assert not storage.create(f"{uri}/a/y", b"another's")
+    storage.move(f"{uri}/a/x", f"{uri}/b/x")
+    assert Counting.calls == ["wb", "xb", "xb"]
+    assert storage.read_bytes(f"{uri}/b/x") == b"whole"
+    assert storage.names_below(f"{uri}/a", suffix="") == ["y"]
+    storage.remove(f"{uri}/a", recursive=True)
+    assert not storage.exists(f"{uri}/a/y")
