@@ -53,7 +53,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code.
 
-    Codes: 0 every input is accounted for, 1 the run failed and the table is as before, 2 wrong use,
+    Codes: 0 every input is accounted for, 1 the run failed and says how the table is, 2 wrong use,
     3 `--strict` and some input could not be read, 130 interrupted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
