@@ -59,6 +59,11 @@ class Pattern(NamedTuple):
     needed: str
 
     @property
+    def spelt_out(self) -> bool:
+        """Whether it is a single name that is, or was, in a folder."""
+        return self.needed != self.path
+
+    @property
     def is_there(self) -> bool:
         """Whether what it names can be there."""
         return type_of(self.fs, self.needed) is not None

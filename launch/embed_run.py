@@ -24,6 +24,7 @@ from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
 from l3core.table.journal import repair
 from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
+from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
 from l3core.table.lock import holding
 from l3core.table.pieces import SHARD_BYTES
@@ -114,9 +115,11 @@ def _plan(
     run_id: str,
 ) -> Plan:
     started_at = datetime.now(timezone.utc).isoformat()
+    fingerprint = spec.fingerprint(weights.digest)
     state = repair(paths)
+    _check_there(args, paths, state, inputs, fingerprint)
     listing = Counted(_listing(args, inputs, paths))
-    known = sum(state.files[path]["rows"] for path in state.ledger(spec.fingerprint(weights.digest)))
+    known = sum(state.files[path]["rows"] for path in state.ledger(fingerprint))
 
     def look() -> Steps:
         return Steps(listing.count, known)
@@ -136,6 +139,27 @@ def _plan(
             limits=_limits(args),
             workers=args.workers,
         )
+
+
+def _check_there(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    state: TableState,
+    inputs: Sequence[Pattern | ListFile],
+    fingerprint: str,
+) -> None:
+    """Refuse inputs that cannot be there: misspelt ones, or a folder that is not mounted tonight.
+
+    A file or folder that is spelt out and was embedded before is gone, and no error.
+    """
+    for each in inputs:
+        if args.allow_empty or not isinstance(each, Pattern) or each.is_there:
+            continue
+        ledger = read_known(paths, state.ledger(fingerprint)) if each.spelt_out else ()
+        if not any(each.names(row.uri) for row in ledger):
+            raise UsageError(
+                f"--input {each.text}: there is no {each.needed}; --allow-empty makes that no error"
+            )
 
 
 def _rules(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile]) -> Rules:
@@ -160,13 +184,16 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     paths = _paths(args)
     inputs, weights = _open(args, paths, spec)
 
+    fingerprint = spec.fingerprint(weights.digest)
+
     def look(state: TableState) -> Preview:
+        _check_there(args, paths, state, inputs, fingerprint)
         return preview_run(
             paths,
             state,
             _listing(args, inputs, paths),
             spec=spec,
-            fingerprint=spec.fingerprint(weights.digest),
+            fingerprint=fingerprint,
             root=_root(args, paths, state, inputs),
             rules=_rules(args, inputs),
             limits=_limits(args),
@@ -196,12 +223,6 @@ def _open(
         for text in args.input:
             reach(text)
         inputs = [parse_input(text) for text in args.input]
-    for each in inputs:
-        # a folder that is not mounted tonight is no complete listing of what is gone
-        if isinstance(each, Pattern) and not each.is_there and not args.allow_empty:
-            raise UsageError(
-                f"--input {each.text}: there is no {each.needed}; --allow-empty makes that no error"
-            )
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; a table needs a folder")
     return inputs, load_weights(spec)

@@ -258,16 +258,20 @@ def test_an_input_that_is_not_there_is_no_empty_listing(tmp_path, capsys, patter
     assert main([*command, str(tmp_path / pattern), "--allow-empty"]) == 0
 
 
-def test_a_folder_that_was_removed_is_gone_when_that_is_no_error(tmp_path):
+def test_a_folder_that_was_removed_is_gone(tmp_path):
+    """It was embedded before, so it is not misspelt."""
     corpus, table = write_files(tmp_path / "corpus/a", 2).parent, tmp_path / "table"
     write_files(corpus / "b", 2)
     command = ["embed", "--output", str(table), *FLAGS, "--root", str(corpus)]
     folders = [str(corpus / "a"), str(corpus / "b")]
     assert main([*command, "--input", *folders]) == 0
     shutil.rmtree(corpus / "b")
-    assert main([*command, "--input", *folders, "--allow-empty"]) == 0
+    assert main([*command, "--input", *folders]) == 0
     statuses = {clip_id: row["status"] for clip_id, row in ledger(table).items()}
     assert statuses == {"a/000.wav": "ok", "a/001.wav": "ok", "b/000.wav": "gone", "b/001.wav": "gone"}
+    (corpus / "a/000.wav").unlink()
+    assert main([*command, "--input", f"{corpus}/a/000.wav", f"{corpus}/a/001.wav"]) == 0
+    assert ledger(table)["a/000.wav"]["status"] == "gone"
 
 
 def test_a_table_among_the_input_is_none_of_it_under_any_name(tmp_path):
