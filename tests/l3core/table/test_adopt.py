@@ -197,6 +197,46 @@ def test_a_run_that_was_committed_is_no_source(corpus, table, tmp_path):
     assert staged_runs(table) == []
 
 
+def test_what_shall_be_tried_again_is_not_taken_over(corpus, table):
+    """Of a run that died long ago, perhaps with a decoder that could less."""
+    (corpus / "001.wav").write_text("no audio")
+    PlainRun(corpus, table, "run-1").make_plan().embed(shards=4)
+    again = PlainRun(corpus, table, "run-2", retry_unreadable=True).make_plan()
+    assert [shard.first_clip for shard in again.plan.shards if shard.adopted] == [
+        "000.wav",
+        "002.wav",
+        "003.wav",
+    ]
+    plain = PlainRun(corpus, table, "run-3").make_plan()
+    assert sum(shard.adopted for shard in plain.plan.shards) == 4
+
+
+def test_what_was_forbidden_is_tried_again(corpus, table):
+    """It may be allowed by now: permissions change without a trace."""
+    run = PlainRun(corpus, table, "run-1").make_plan().embed(shards=4)
+    (first, *_) = sorted((table / "_l3flow/staging/run-1/done").glob("*.json"))
+    manifest = json.loads(first.read_text())
+    manifest["clips"][0]["status"] = "forbidden"
+    first.write_text(json.dumps(manifest))
+    assert len(finished_shards(run.paths, str(corpus), ["run-1"])) == 3
+
+
+def test_shards_of_a_committed_run_are_only_removed(corpus, table, monkeypatch):
+    """It committed, and its folder could not be cleared away: they are in the table."""
+    run = PlainRun(corpus, table, "run-1").make_plan().embed()
+    with monkeypatch.context() as patch:
+        patch.setattr("l3core.table.commit.remove_staging", lambda *_: None)
+        shutil.copytree(table / "_l3flow/staging/run-1", table.with_name("kept"))
+        run.commit()
+    shutil.rmtree(table / "_l3flow/staging/run-1")
+    shutil.copytree(table.with_name("kept"), table / "_l3flow/staging/run-1")
+    again = PlainRun(corpus, table, "run-2", full=True).make_plan()
+    assert not any(shard.adopted for shard in again.plan.shards)
+    again.embed().commit()
+    assert staged_runs(table) == []
+    assert table_rows(table) == expected_rows(corpus)
+
+
 SHARD = st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=5)
 
 

@@ -223,3 +223,23 @@ def test_a_drop_that_sleeps_through_a_new_beginning(corpus, tmp_path, monkeypatc
     drop_spec(run.paths, run.plan.fingerprint, "run-1")
     assert storage.exists(run.paths.spec(run.plan.fingerprint))
     assert_second(table, corpus)
+
+
+def test_a_drop_that_sleeps_within_its_publication(corpus, tmp_path, monkeypatch):
+    """Names of specs and weights are used again, unlike those of files: it looks before that."""
+    table = tmp_path / "table"
+    run = PlainRun(corpus, table, "run-0").all()
+    remove = storage.remove
+
+    def paused(uri, **options):
+        if "/windows/" in uri:
+            monkeypatch.setattr(storage, "remove", remove)
+            journal.repair(run.paths)
+            remove(run.paths.lock(run.plan.fingerprint))  # its lease has ended
+            PlainRun(corpus, table, "run-2").all()
+        remove(uri, **options)
+
+    monkeypatch.setattr(storage, "remove", paused)
+    drop_spec(run.paths, run.plan.fingerprint, "run-1")
+    assert storage.exists(run.paths.spec(run.plan.fingerprint))
+    assert_second(table, corpus)
