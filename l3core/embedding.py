@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator
 from numbers import Real
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,6 @@ class Embedder:
         spec: what to compute; the default spec is openl3's default.
         weights: already loaded ones; else those that the spec names.
         batch_size: windows in one call of the network, at most; None: the engine's own.
-        storage_options: for fsspec, where the spec's weights are a URI.
 
     Attributes:
         spec, weights: as given or loaded.
@@ -59,10 +58,9 @@ class Embedder:
         *,
         weights: Weights | None = None,
         batch_size: int | None = None,
-        storage_options: dict[str, Any] | None = None,
     ) -> None:
         self.spec = spec or EmbeddingSpec()
-        self.weights = weights or load_weights(self.spec, storage_options=storage_options)
+        self.weights = weights or load_weights(self.spec)
         self.fingerprint = self.spec.fingerprint(self.weights.digest)
         self.grid = self.spec.window_grid
         self.engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size)

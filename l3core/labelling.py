@@ -13,10 +13,11 @@ from l3core.audio import AudioInfo, Recording
 from l3core.classifier import Classifier, ClassifierError
 from l3core.embedding import Embedder
 from l3core.errors import AudioError, UsageError, WeightsError
+from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.spec import EmbeddingSpec
-from l3core.storage import StorageOptions, StoredObject
+from l3core.storage import StoredObject
 from l3core.weights import load_weights
 
 RECORDINGS_AHEAD = 8
@@ -86,7 +87,6 @@ def label_recordings(
     found: Iterable[StoredObject],
     embedder: Embedder,
     classifier: Classifier,
-    storage_options: StorageOptions = None,
 ) -> Iterator[LabelledRecording]:
     """Label recordings, in order; one that cannot be read has its status and no windows.
 
@@ -94,14 +94,13 @@ def label_recordings(
         found: objects as listed.
         embedder: see `embedder_of`.
         classifier: to apply.
-        storage_options: for fsspec.
     """
     waiting: list[_Work] = []
 
     def sources() -> Iterator[Callable[[], Iterator[tuple[_Work, Segment]]]]:
         for listed in found:
             waiting.append(_Work(listed))
-            yield partial(_segments, waiting[-1], embedder, storage_options)
+            yield partial(_segments, waiting[-1], embedder)
 
     ahead = prefetch(sources(), threads=1, sources_ahead=RECORDINGS_AHEAD, items_ahead=SEGMENTS_AHEAD)
     with closing(ahead) as segments:
@@ -113,12 +112,10 @@ def label_recordings(
         yield _labelled(work, embedder, classifier)
 
 
-def _segments(
-    work: _Work, embedder: Embedder, storage_options: StorageOptions
-) -> Iterator[tuple[_Work, Segment]]:
+def _segments(work: _Work, embedder: Embedder) -> Iterator[tuple[_Work, Segment]]:
     try:
         with (
-            storage.open_pinned(work.listed, storage_options) as file,
+            open_pinned(work.listed) as file,
             Recording(file) as recording,
         ):
             work.info = recording.info

@@ -21,7 +21,6 @@ from fsspec.utils import glob_translate
 from l3core.audio import EXTENSIONS
 from l3core.errors import UsageError
 from l3core.storage import (
-    StorageOptions,
     StoredObject,
     absolute,
     as_text,
@@ -94,17 +93,15 @@ class ListFile(NamedTuple):
     Attributes:
         folder: that all of them lie below.
         uris: sorted.
-        storage_options: for fsspec.
     """
 
     folder: str
     uris: tuple[str, ...]
-    storage_options: StorageOptions
 
     def objects(self, without: str | None = None) -> Iterator[StoredObject]:
         """What it names, sorted by URI; all that was spelt out is meant."""
         for uri in self.uris:
-            yield named(uri, self.storage_options)
+            yield named(uri)
 
     def names(self, uri: str) -> bool:
         """Whether it names an object of this URI (as text), be it there or not."""
@@ -112,20 +109,20 @@ class ListFile(NamedTuple):
         return place < len(self.uris) and as_text(self.uris[place]) == uri
 
 
-def parse_input(text: str, storage_options: StorageOptions = None) -> "Pattern | ListFile":
+def parse_input(text: str) -> "Pattern | ListFile":
     """A pattern, or `@FILE`.
 
     Raises:
         UsageError: a pattern or a list that cannot be read.
     """
     if text.startswith("@"):
-        return _read_list(text[1:], storage_options)
-    return parse_pattern(text, storage_options)
+        return _read_list(text[1:])
+    return parse_pattern(text)
 
 
-def _read_list(name: str, storage_options: StorageOptions) -> ListFile:
+def _read_list(name: str) -> ListFile:
     try:
-        lines = read_bytes(name, storage_options=storage_options).decode("utf-8").split("\n")
+        lines = read_bytes(name).decode("utf-8").split("\n")
         names = [line.removesuffix("\r") for line in lines if line.strip()]
         if name.endswith(".jsonl"):
             names = [_json_string(line) for line in names]
@@ -137,8 +134,8 @@ def _read_list(name: str, storage_options: StorageOptions) -> ListFile:
         raise UsageError(f"@{name}: the list is empty")
     if any("\0" in each for each in names):
         raise UsageError(f"@{name}: a name cannot hold a NUL character")
-    uris = tuple(sorted({absolute(each, storage_options) for each in names}, key=as_text))
-    return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris, storage_options)
+    uris = tuple(sorted({absolute(each) for each in names}, key=as_text))
+    return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris)
 
 
 def _json_string(line: str) -> str:
@@ -148,7 +145,7 @@ def _json_string(line: str) -> str:
     return value
 
 
-def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
+def parse_pattern(text: str) -> Pattern:
     """Find out what a pattern means.
 
     Raises:
@@ -156,8 +153,8 @@ def parse_pattern(text: str, storage_options: StorageOptions = None) -> Pattern:
     """
     if not text.strip():
         raise UsageError("needs a pattern, got an empty one")
-    uri = absolute(text, storage_options)
-    fs, path = filesystem(uri, storage_options)
+    uri = absolute(text)
+    fs, path = filesystem(uri)
     magic = _MAGIC.search(path)
     there = type_of(fs, path)
     if magic is None or there is not None:  # a name may hold a bracket

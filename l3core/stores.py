@@ -97,9 +97,7 @@ def _resolved(key: str, value: str) -> Any:
         return value
 
 
-def filesystem(
-    uri: str, storage_options: dict[str, Any] | None = None
-) -> tuple[fsspec.AbstractFileSystem, str]:
+def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI, and the path that it knows the object by.
 
     Raises:
@@ -109,10 +107,9 @@ def filesystem(
     if "://" not in uri:  # a plain path; fsspec would take "::" in a name for a chain of file systems
         return LocalFileSystem(), os.path.abspath(uri)
     protocol = uri.partition("://")[0]
-    options = {**_defaults(protocol), **(storage_options or {})}
     with translating(uri):
         try:
-            fs, path = fsspec.core.url_to_fs(uri, **options)
+            fs, path = fsspec.core.url_to_fs(uri, **_defaults(protocol))
         except (ValueError, ImportError) as error:
             raise UsageError(f"{uri}: {error}") from None
     return (_Translating(fs, uri) if protocol in STORES else fs), path
@@ -129,6 +126,11 @@ def _defaults(protocol: str) -> dict[str, Any]:
         emulated = "endpoint_url" in options or "STORAGE_EMULATOR_HOST" in os.environ
         options.setdefault("token", "anon" if emulated else "google_default")
     return options
+
+
+def is_disk(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether it is a disk itself, and not something that somebody has built upon one."""
+    return type(fs) is LocalFileSystem
 
 
 def unwrapped(fs: Any) -> fsspec.AbstractFileSystem:

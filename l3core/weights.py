@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -47,12 +47,11 @@ class Weights(NamedTuple):
         return digest.hexdigest()
 
 
-def load_weights(spec: EmbeddingSpec, *, storage_options: dict[str, Any] | None = None) -> Weights:
+def load_weights(spec: EmbeddingSpec) -> Weights:
     """The weights that a spec names.
 
     Args:
         spec: its `weights` says which: "published", "random:SEED", or a path or URI.
-        storage_options: for fsspec, where `weights` is a URI.
 
     Raises:
         WeightsError: they could not be had, or do not fit the spec's network.
@@ -66,7 +65,7 @@ def load_weights(spec: EmbeddingSpec, *, storage_options: dict[str, Any] | None 
         path = source.path if isinstance(source, BundledFile) else fetch(source)
         return Weights(read_h5(Path(path).read_bytes(), layers, name=str(path)), str(path))
     try:
-        content = read_bytes(spec.weights, storage_options=storage_options)
+        content = read_bytes(spec.weights)
     except (FileNotFoundError, IsADirectoryError):
         raise WeightsError(
             f"no weights file at {spec.weights}; --weights takes 'published', a path or URI of an "

@@ -1,6 +1,6 @@
 """Stores that fail on purpose: a disk and an object store whose n-th operation is the last, or fails.
 
-Every operation on a table is counted, those of `os` that `l3core.storage` uses for local files, too.
+Every operation on a table is counted, those of `os` on local files, too.
 """
 
 import os
@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from l3core import storage, stores
+from l3core import atomic, storage, stores
 
 
 class Killed(BaseException):
@@ -107,9 +107,9 @@ def faulty(where, at=None, kind="kill"):
     with pytest.MonkeyPatch.context() as patch:
         disk = _faulty(LocalFileSystem, faults)
         patch.setattr(stores, "LocalFileSystem", disk)
-        patch.setattr(storage, "LocalFileSystem", disk)
-        patch.setattr(storage, "os", _Os(faults))
-        patch.setattr(storage, "open", faults.wrap(open), raising=False)
+        for module in (atomic, storage):
+            patch.setattr(module, "os", _Os(faults))
+        patch.setattr(atomic, "open", faults.wrap(open), raising=False)
         fsspec.register_implementation("objects", _faulty(ObjectStore, faults), clobber=True)
         try:
             yield faults

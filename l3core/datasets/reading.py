@@ -9,7 +9,6 @@ from typing import NamedTuple
 from l3core import storage
 from l3core.datasets.base import Annotation, Dataset, DatasetError, LabelledClip
 from l3core.datasets.tables import first_few
-from l3core.storage import StorageOptions
 
 DIFFERENCES_SHOWN = 3  # in one line of an error
 
@@ -39,7 +38,6 @@ def read_dataset(
     root: str,
     *,
     allow_partial: bool = False,
-    storage_options: StorageOptions = None,
 ) -> DatasetCopy:
     """Read labels, folds and sources of a dataset's clips, and check them against what was published.
 
@@ -50,14 +48,13 @@ def read_dataset(
         dataset: of `l3core.datasets.DATASETS`.
         root: folder on any store.
         allow_partial: take a copy that lacks clips, or has them in other folds.
-        storage_options: for fsspec.
 
     Raises:
         DatasetError: no such dataset there, one that was altered, or one that lacks clips.
     """
-    root = storage.absolute(root, storage_options).rstrip("/")
-    files = storage.files_below(root, storage_options=storage_options)
-    metadata = _read_metadata(dataset, root, files, storage_options)
+    root = storage.absolute(root).rstrip("/")
+    files = storage.files_below(root)
+    metadata = _read_metadata(dataset, root, files)
     keyed = [(key, path) for path in files if (key := dataset.key_of(path)) is not None]
     paths = nearest(keyed)
     annotations = _unique(dataset, dataset.annotations(metadata, paths))
@@ -109,9 +106,7 @@ def _format_rank(path: str) -> tuple[bool, str]:
     return not path.endswith(".wav"), path
 
 
-def _read_metadata(
-    dataset: Dataset, root: str, files: Sequence[str], storage_options: StorageOptions
-) -> str | None:
+def _read_metadata(dataset: Dataset, root: str, files: Sequence[str]) -> str | None:
     if dataset.metadata is None:
         return None
     named = [(dataset.metadata, path) for path in files if posixpath.basename(path) == dataset.metadata]
@@ -121,7 +116,7 @@ def _read_metadata(
         )
     path = nearest(named)[dataset.metadata]
     try:
-        return storage.read_bytes(f"{root}/{path}", storage_options=storage_options).decode("utf-8")
+        return storage.read_bytes(f"{root}/{path}").decode("utf-8")
     except UnicodeDecodeError:
         raise DatasetError(f"{root}/{path} is no text; take the authors' own file") from None
 

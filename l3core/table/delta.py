@@ -13,7 +13,8 @@ from typing import NamedTuple
 from l3core.checksums import COMPUTED
 from l3core.errors import UsageError
 from l3core.listing import clip_id_of
-from l3core.storage import StorageOptions, StoredObject, as_text, content_checksum, readable
+from l3core.pinned import content_checksum, readable
+from l3core.storage import StoredObject, as_text
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS
 from l3core.table.ledger import Known
 
@@ -117,7 +118,6 @@ def find_work(
     root: str,
     rules: Rules,
     tally: Tally,
-    storage_options: StorageOptions = None,
 ) -> Iterator[Work | Note]:
     """What must be embedded, and which ledger rows change without.
 
@@ -127,7 +127,6 @@ def find_work(
         root: clip ids are paths below it.
         rules: how to decide.
         tally: counts everything on the way.
-        storage_options: for fsspec, for the input.
 
     Returns:
         One item at most for each clip, sorted.
@@ -137,9 +136,9 @@ def find_work(
     """
     pairs = _merged(ledger, listing, root)
     if rules.verify_content:
-        pairs = _with_content(pairs, storage_options)
+        pairs = _with_content(pairs)
     for pair in pairs:
-        item = _decide(pair, rules, tally, storage_options)
+        item = _decide(pair, rules, tally)
         if pair[1] is not None:
             _count_windows(pair[1], item, tally)
         if item is not None:
@@ -170,14 +169,12 @@ def _merged(ledger: Iterator[Known], listing: Iterable[StoredObject], root: str)
         row = next(ledger, None)
 
 
-def _decide(
-    pair: Pair, rules: Rules, tally: Tally, storage_options: StorageOptions
-) -> Work | Note | None:
+def _decide(pair: Pair, rules: Rules, tally: Tally) -> Work | Note | None:
     clip_id, row, listed = pair
     if listed is None:
         assert row is not None
         return _missing(row, rules, tally) if rules.named and rules.named(row.uri) else None
-    verdict = _verdict(row, listed, rules, storage_options)
+    verdict = _verdict(row, listed, rules)
     tally.counts[verdict] += 1
     if verdict == ABSENT:
         if row is None:
@@ -202,9 +199,7 @@ def _missing(row: Known, rules: Rules, tally: Tally) -> Note | None:
     return None if row.status == GONE else Note(row.clip_id, GONE)
 
 
-def _verdict(
-    row: Known | None, listed: StoredObject, rules: Rules, storage_options: StorageOptions
-) -> str:
+def _verdict(row: Known | None, listed: StoredObject, rules: Rules) -> str:
     if listed.absent:
         return ABSENT
     if row is None:
@@ -214,7 +209,7 @@ def _verdict(
     if row.status == GONE:
         return BACK if 0 < row.windows_written == row.windows_expected else NEW
     if row.status == "forbidden":  # permissions change without a trace in size or version
-        return RETRIED if readable(listed, storage_options) else FAILED_BEFORE
+        return RETRIED if readable(listed) else FAILED_BEFORE
     # a good row whose last try failed keeps its status, and its error begins with that of the try
     if row.status in TRANSIENT or (row.error and row.error.partition(":")[0] in TRANSIENT):
         return RETRIED
@@ -253,7 +248,7 @@ def _count_windows(row: Known, item: Work | Note | None, tally: Tally) -> None:
         tally.pruned_windows += row.windows_written
 
 
-def _with_content(pairs: Iterator[Pair], storage_options: StorageOptions) -> Iterator[Pair]:
+def _with_content(pairs: Iterator[Pair]) -> Iterator[Pair]:
     """The same pairs; objects that may be what they were with the checksum of their content."""
     ahead: deque[tuple[Pair, Future[str | None] | None]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
@@ -261,7 +256,7 @@ def _with_content(pairs: Iterator[Pair], storage_options: StorageOptions) -> Ite
             _, row, listed = pair
             reading = None
             if row is not None and listed is not None and _may_be_same(row, listed):
-                reading = pool.submit(content_checksum, listed, _kind(row.checksum), storage_options)
+                reading = pool.submit(content_checksum, listed, _kind(row.checksum))
             ahead.append((pair, reading))
             if len(ahead) == READ_AHEAD:
                 yield _read(*ahead.popleft())

@@ -4,12 +4,12 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from l3core import storage
 from l3core.audio import AudioInfo, Recording, seeks_exactly
 from l3core.errors import AudioError
+from l3core.pinned import open_pinned
 from l3core.resampling import Resampling
 from l3core.spec import EmbeddingSpec
-from l3core.storage import StorageOptions, StoredObject
+from l3core.storage import StoredObject
 from l3core.table.adopt import Key
 from l3core.table.delta import Work
 
@@ -58,15 +58,13 @@ def shard_windows(spec: EmbeddingSpec) -> int:
     return max(1, min(by_bytes, by_time))
 
 
-def cut_pieces(
-    todo: Iterable[Work], spec: EmbeddingSpec, storage_options: StorageOptions
-) -> Iterator[Piece]:
+def cut_pieces(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[Piece]:
     """Recordings as pieces; a long one is cut every `shard_windows`, wherever shards will end."""
     step = shard_windows(spec)
     for clip_id, listed in todo:
         windows = None
         if listed.size_bytes > PROBE_BYTES:
-            windows = _windows_of(listed, spec, storage_options)
+            windows = _windows_of(listed, spec)
         if windows is None:
             yield Piece(clip_id, *listed, 0, None, _estimate(listed, spec))
             continue
@@ -76,20 +74,18 @@ def cut_pieces(
             yield Piece(clip_id, *listed, first, last, min(step, windows - first))
 
 
-def _windows_of(
-    listed: StoredObject, spec: EmbeddingSpec, storage_options: StorageOptions
-) -> int | None:
+def _windows_of(listed: StoredObject, spec: EmbeddingSpec) -> int | None:
     """Windows of a recording that can be cut; None for one that is read in one go, or not at all."""
-    info = probe(listed, storage_options)
+    info = probe(listed)
     if info is None or not seeks_exactly(info):  # every piece would decode all before it
         return None
     return window_count(info, spec)
 
 
-def probe(listed: StoredObject, storage_options: StorageOptions = None) -> AudioInfo | None:
+def probe(listed: StoredObject) -> AudioInfo | None:
     """What a recording's header says; None if it cannot be read (the worker that reads it says why)."""
     try:
-        with storage.open_pinned(listed, storage_options) as file, Recording(file) as recording:
+        with open_pinned(listed) as file, Recording(file) as recording:
             return recording.info
     except AudioError:
         return None

@@ -15,7 +15,7 @@ from typing import IO, Any
 from l3core import storage
 from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
-from l3core.storage import StorageOptions, StoredObject
+from l3core.storage import StoredObject
 from l3core.table.adopt import (
     TRIED_AGAIN,
     FinishedShard,
@@ -126,7 +126,6 @@ def make_plan(
     rules: Rules | None = None,
     limits: Limits | None = None,
     workers: int = 1,
-    storage_options: StorageOptions = None,
 ) -> Plan:
     """Plan a run and write it to its staging folder; with nothing to do there is none.
 
@@ -144,7 +143,6 @@ def make_plan(
         rules: how to decide what has to be done; None for the defaults.
         limits: what may be pruned and rewritten; None for the defaults.
         workers: that embed side by side: each has one shard in its hands that is lost with it.
-        storage_options: for fsspec, for the input.
 
     Raises:
         UsageError: an object that is not below `root`, or more to prune or to rewrite than is allowed.
@@ -158,11 +156,10 @@ def make_plan(
         root=root,
         rules=rules or Rules(),
         tally=tally,
-        storage_options=storage_options,
     )
     # both lists go through files, because the first is read twice and they may not fit in memory
     with _spool_file() as pieces, _spool_file() as notes:
-        total = _spool(cut_pieces(_works(work, notes), spec, storage_options), pieces)
+        total = _spool(cut_pieces(_works(work, notes), spec), pieces)
         to_rewrite = (limits or Limits()).check(state, fingerprint, tally)
         if owner := lost_to(paths, fingerprint, run_id):  # before it is thought to be a dead one
             raise RunError(f"run {owner} has taken over from this one, which was silent for too long")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from l3core.errors import UsageError
 from l3core.spec import EmbeddingSpec
-from l3core.storage import StorageOptions, StoredObject
+from l3core.storage import StoredObject
 from l3core.table.delta import Rules, Tally, Work, find_work
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
@@ -70,7 +70,6 @@ def preview_run(
     root: str,
     rules: Rules,
     limits: Limits,
-    storage_options: StorageOptions = None,
 ) -> Preview:
     """Preview a run; writes nothing.
 
@@ -86,16 +85,13 @@ def preview_run(
         root: clip ids are paths below it.
         rules: how to decide what has to be done.
         limits: what may be pruned and rewritten.
-        storage_options: for fsspec, for the input.
     """
     tally = Tally()
     ledger = read_known(paths, state.ledger(fingerprint))
-    items = find_work(
-        ledger, listing, root=root, rules=rules, tally=tally, storage_options=storage_options
-    )
+    items = find_work(ledger, listing, root=root, rules=rules, tally=tally)
     files, total_bytes, chosen = _choose(item.listed for item in items if isinstance(item, Work))
     rewrite_bytes, refused = _check(state, fingerprint, tally, limits)
-    probed = [_probe(listed, spec, storage_options) for listed in chosen]
+    probed = [_probe(listed, spec) for listed in chosen]
     exact = len(chosen) == files
     seconds, windows, error = _extrapolate(probed, total_bytes, files, exact=exact)
     step = shard_windows(spec)
@@ -143,8 +139,8 @@ def _choose(listing: Iterable[StoredObject]) -> tuple[int, int, list[StoredObjec
     return number, total, first if number <= EXACT_FILES else sample
 
 
-def _probe(listed: StoredObject, spec: EmbeddingSpec, storage_options: StorageOptions) -> _Probed:
-    info = probe(listed, storage_options)
+def _probe(listed: StoredObject, spec: EmbeddingSpec) -> _Probed:
+    info = probe(listed)
     if info is None:
         return _Probed(listed.size_bytes, 0.0, 0)
     return _Probed(listed.size_bytes, info.duration_s, window_count(info, spec))

@@ -17,9 +17,9 @@ from l3core.checksums import checksum_of
 from l3core.embedding import Embedder
 from l3core.errors import AudioError, RunError
 from l3core.machine import usable_cores
+from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
-from l3core.storage import StorageOptions
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
@@ -84,7 +84,6 @@ def embed_shard(
     embedder: Embedder,
     *,
     decoders: int | None = None,
-    storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
     """Embed the pieces of a shard; a shard that is done already is left as it is.
 
@@ -96,7 +95,6 @@ def embed_shard(
         shard: its name.
         embedder: of the run's spec.
         decoders: recordings that are read and decoded at the same time; None: by the number of cores.
-        storage_options: for fsspec, for the input.
 
     Returns:
         The manifest: file, ledger rows and busy times.
@@ -114,7 +112,7 @@ def embed_shard(
     watch = Stopwatch()
     notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
-    _embed(file, outcomes, embedder, watch, notes, decoders, storage_options)
+    _embed(file, outcomes, embedder, watch, notes, decoders)
     clips = _count_rows(file, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -140,13 +138,12 @@ def _embed(
     watch: Stopwatch,
     notes: ShardNotes,
     decoders: int,
-    storage_options: StorageOptions,
 ) -> None:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     ahead = prefetch(
-        (partial(_segments, outcome, embedder, watch, storage_options) for outcome in outcomes),
+        (partial(_segments, outcome, embedder, watch) for outcome in outcomes),
         threads=decoders,
         sources_ahead=max(RECORDINGS_AHEAD, decoders),
         items_ahead=SEGMENTS_AHEAD,
@@ -176,10 +173,10 @@ def _embed(
 
 
 def _segments(
-    outcome: Outcome, embedder: Embedder, watch: Stopwatch, storage_options: StorageOptions
+    outcome: Outcome, embedder: Embedder, watch: Stopwatch
 ) -> Iterator[tuple[Outcome, Segment]]:
     """Segments of a piece; where it fails its outcome notes why, and the segments end."""
-    segments = _read_segments(outcome, embedder, watch, storage_options)
+    segments = _read_segments(outcome, embedder, watch)
     while True:
         try:
             with watch.timing("resample"):
@@ -202,12 +199,10 @@ def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
         yield item
 
 
-def _read_segments(
-    outcome: Outcome, embedder: Embedder, watch: Stopwatch, storage_options: StorageOptions
-) -> Iterator[Segment]:
+def _read_segments(outcome: Outcome, embedder: Embedder, watch: Stopwatch) -> Iterator[Segment]:
     piece = outcome.piece
     with ExitStack() as stack:
-        opened = storage.open_pinned(piece.listed, storage_options)
+        opened = open_pinned(piece.listed)
         file = stack.enter_context(watch.timing_ends("read", opened))
         if outcome.checksum is None and piece.first_window == 0:
             with watch.timing("read"):

@@ -15,6 +15,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from l3core import storage
 from l3core.errors import AudioError
+from l3core.pinned import open_pinned
 from tests.corpus import Guarded
 from tests.stores import ObjectStore
 
@@ -157,7 +158,7 @@ def test_absolute(tmp_path, monkeypatch):
 def pinned(uri, act=lambda: None):
     """Read what was listed, and do something in between."""
     listed = storage.describe(uri)
-    with storage.open_pinned(listed) as file:
+    with open_pinned(listed) as file:
         act()
         return file.read()
 
@@ -170,7 +171,7 @@ def test_an_unchanged_object_is_read(folder):
 
 def failing(status, uri, act=lambda: None, listed=None):
     listed = listed or storage.describe(uri)
-    with pytest.raises(AudioError) as caught, storage.open_pinned(listed):
+    with pytest.raises(AudioError) as caught, open_pinned(listed):
         act()
     assert caught.value.status == status
 

@@ -9,9 +9,10 @@ import fsspec
 import pytest
 import soundfile
 
-from l3core import storage
+from l3core import pinned, storage
 from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
 from l3core.listing import list_inputs, parse_input
+from l3core.pinned import open_pinned
 from l3core.stores import CONFIGURED, configure, filesystem, reach
 from tests.corpus import noise
 from tests.emulators import NO_CREDENTIALS
@@ -133,7 +134,7 @@ def listed(uri):
 
 
 def read(found):
-    with storage.open_pinned(found) as file:
+    with open_pinned(found) as file:
         return file.read()
 
 
@@ -163,13 +164,13 @@ def test_replaced_or_deleted_between_listing_and_reading(bucket):
 
 def test_a_large_object_that_is_replaced_while_it_is_read(bucket, monkeypatch):
     """In ranges: what was read may be of both, so it is not used."""
-    monkeypatch.setattr(storage, "WHOLE_BYTES", 1_000)
+    monkeypatch.setattr(pinned, "WHOLE_BYTES", 1_000)
     uri = f"{bucket}/a.wav"
     put(uri, wav(5.0))
     found = listed(uri)
 
     def read_in_parts():
-        with storage.open_pinned(found) as file:
+        with open_pinned(found) as file:
             file.read(100)
             put(uri, wav(5.0, seed=1))
             file.seek(40_000)

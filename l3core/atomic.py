@@ -1,0 +1,134 @@
+"""Putting an object in place: whole or not at all, over what is there or only where nothing is."""
+
+import os
+import posixpath
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.spec import AbstractBufferedFile
+
+from l3core.stores import filesystem, is_disk, unwrapped
+
+# Seconds after which an empty file is what a dead process left.
+CLAIM_S = 60.0
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[BinaryIO]:
+    """A file object whose content appears at `uri` whole when the block ends, or not at all."""
+    fs, path = filesystem(uri)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    if not is_disk(fs):
+        with _uploading(fs, path) as file:
+            yield file
+        return
+    # a local file is written beside its place and renamed
+    target = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with fs.open(target, "wb") as file:
+            yield cast(BinaryIO, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(target, path)
+    except BaseException:
+        if os.path.exists(target):
+            os.unlink(target)
+        raise
+
+
+@contextmanager
+def _uploading(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
+    """An upload, which is atomic by itself; given up if the block fails.
+
+    Left to itself fsspec closes the file then, too, and that uploads what there is.
+    """
+    file = fs.open(path, "wb", autocommit=False)
+    try:
+        yield cast(BinaryIO, file)
+        file.close()
+        if hasattr(file, "commit"):
+            file.commit()
+    except BaseException:
+        # what went wrong first is told, whatever giving up meets
+        with suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
+            file.discard()
+        if isinstance(unwrapped(file), AbstractBufferedFile):
+            file.closed = True  # or it would be uploaded when it is collected
+        raise
+
+
+def create(uri: str, content: bytes) -> bool:
+    """Put an object in place if none is there; False if there is one. Of several only one succeeds."""
+    fs, path = filesystem(uri)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    if not is_disk(fs):
+        try:
+            _create_exclusively(fs, path, content)
+        except FileExistsError:
+            return False
+        return True
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        created = _put_in_place(temporary, path)
+        _sync_folder(path)
+        return created
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _create_exclusively(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """Raises FileExistsError if there is an object.
+
+    Clients of object stores ask the store to create; the `pipe_file` that a file system inherits only
+    looks first, and two could win.
+    """
+    client = type(unwrapped(fs))
+    own = client.pipe_file is not fsspec.AbstractFileSystem.pipe_file
+    if not (own or hasattr(client, "_pipe_file")):
+        try:
+            with fs.open(path, "xb") as file:
+                file.write(content)
+            return
+        except (NotImplementedError, ValueError):  # it does not know that mode
+            pass
+    fs.pipe_file(path, content, mode="create")
+
+
+def _sync_folder(path: str) -> None:
+    """Make names in a file's folder durable: what is built on a commit must not outlive it."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _put_in_place(temporary: str, path: str) -> bool:
+    """Give a whole file its name if no file has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links (FAT, some network mounts): claim the name first
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            if not _is_dead_claim(path):
+                return False
+        os.replace(temporary, path)
+    return True
+
+
+def _is_dead_claim(path: str) -> bool:
+    """Whether somebody claimed a name, and died before the content was there."""
+    info = os.stat(path)
+    return info.st_size == 0 and time.time() - info.st_mtime > CLAIM_S
