@@ -2,16 +2,16 @@
 
 import os
 import posixpath
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 import fsspec
-from fsspec.spec import AbstractBufferedFile
 
-from l3core.stores import filesystem, is_disk, unwrapped
+from l3core.stores import filesystem, is_disk, is_object_store, unwrapped
 
 # Seconds after which an empty file is what a dead process left.
 CLAIM_S = 60.0
@@ -19,17 +19,23 @@ CLAIM_S = 60.0
 
 @contextmanager
 def writing(uri: str) -> Iterator[BinaryIO]:
-    """A file object whose content appears at `uri` whole when the block ends, or not at all."""
+    """A file object whose content appears at `uri` whole when the block ends, or not at all.
+
+    It can be read again before that; what goes to a store is on the disk of this machine until then.
+    """
     fs, path = filesystem(uri)
-    fs.makedirs(posixpath.dirname(path), exist_ok=True)
     if not is_disk(fs):
-        with _uploading(fs, path) as file:
-            yield file
+        with tempfile.NamedTemporaryFile("w+b") as file:
+            yield cast(BinaryIO, file)
+            file.flush()
+            make_folder(fs, path)
+            fs.put_file(file.name, path)
         return
+    make_folder(fs, path)
     # a local file is written beside its place and renamed
     target = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
-        with fs.open(target, "wb") as file:
+        with fs.open(target, "w+b") as file:
             yield cast(BinaryIO, file)
             file.flush()
             os.fsync(file.fileno())
@@ -40,31 +46,27 @@ def writing(uri: str) -> Iterator[BinaryIO]:
         raise
 
 
-@contextmanager
-def _uploading(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
-    """An upload, which is atomic by itself; given up if the block fails.
+def write_bytes(uri: str, content: bytes) -> None:
+    """Put an object in place, whole, over one that may be there."""
+    fs, path = filesystem(uri)
+    if is_disk(fs):
+        with writing(uri) as file:
+            file.write(content)
+    else:
+        make_folder(fs, path)
+        fs.pipe_file(path, content)
 
-    Left to itself fsspec closes the file then, too, and that uploads what there is.
-    """
-    file = fs.open(path, "wb", autocommit=False)
-    try:
-        yield cast(BinaryIO, file)
-        file.close()
-        if hasattr(file, "commit"):
-            file.commit()
-    except BaseException:
-        # what went wrong first is told, whatever giving up meets
-        with suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
-            file.discard()
-        if isinstance(unwrapped(file), AbstractBufferedFile):
-            file.closed = True  # or it would be uploaded when it is collected
-        raise
+
+def make_folder(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """Make the folder of an object; in an object store there are none."""
+    if not is_object_store(fs):
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
 
 
 def create(uri: str, content: bytes) -> bool:
     """Put an object in place if none is there; False if there is one. Of several only one succeeds."""
     fs, path = filesystem(uri)
-    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    make_folder(fs, path)
     if not is_disk(fs):
         try:
             _create_exclusively(fs, path, content)

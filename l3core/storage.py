@@ -7,17 +7,20 @@ import errno
 import hashlib
 import os
 import posixpath
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import fsspec
 
 from l3core.atomic import create as create
+from l3core.atomic import make_folder
+from l3core.atomic import write_bytes as write_bytes
 from l3core.atomic import writing as writing
 from l3core.checksums import checksum_in
 from l3core.errors import UsageError
 from l3core.stores import filesystem as filesystem
-from l3core.stores import is_disk
+from l3core.stores import is_disk, unwrapped
 
 # No such file; a file where a folder should be; links in a circle; a name that is too long.
 NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -142,35 +145,53 @@ def reading(uri: str) -> BinaryIO:
     return cast(BinaryIO, fs.open(path, "rb"))
 
 
-def write_bytes(uri: str, content: bytes) -> None:
-    """Put an object in place, whole, over one that may be there."""
-    with writing(uri) as file:
-        file.write(content)
-
-
 def move(source: str, target: str) -> None:
     """Move an object; done before is done, so it can be repeated after a kill."""
     fs, path = filesystem(source)
     _, target_path = filesystem(target)
-    fs.makedirs(posixpath.dirname(target_path), exist_ok=True)
+    make_folder(fs, target_path)
     try:
         if is_disk(fs):
             os.replace(path, target_path)
+        elif hasattr(unwrapped(fs), "mv_file"):
+            fs.mv_file(path, target_path)
         else:
-            fs.mv(path, target_path)
+            fs.cp_file(path, target_path)
+            fs.rm_file(path)
     except FileNotFoundError:
-        if type_of(fs, target_path) is None:
+        if not is_object(target):
             raise
 
 
-def remove(uri: str, *, recursive: bool = False) -> None:
-    """Remove an object, or all below a folder; one that is not there is fine."""
+def remove(uri: str) -> None:
+    """Remove an object; one that is not there is fine."""
     fs, path = filesystem(uri)
-    while type_of(fs, path) is not None:
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+def remove_folder(uri: str) -> None:
+    """Remove all below a folder; one that is not there is fine."""
+    fs, path = filesystem(uri)
+    while True:
         try:
-            fs.rm(path, recursive=recursive)
+            fs.rm(path, recursive=True)
         except FileNotFoundError:  # somebody else removes the same, or part of it
-            continue
+            if type_of(fs, path) is not None:
+                continue
+        return
+
+
+def is_object(uri: str) -> bool:
+    """Whether there is an object, and not a folder: one request, and no empty one is asked for."""
+    fs, path = filesystem(uri)
+    if is_disk(fs):
+        return type_of(fs, path) == "file"
+    try:
+        fs.cat_file(path, start=0, end=1)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def exists(uri: str) -> bool:
@@ -201,6 +222,20 @@ def names_below(uri: str, *, suffix: str) -> list[str]:
     return sorted(name for name in names if name.endswith(suffix))
 
 
+def sizes_below(uri: str) -> dict[str, int]:
+    """Names and sizes of what is directly in a folder that nobody else writes to.
+
+    Raises:
+        FileNotFoundError: something was removed meanwhile.
+    """
+    fs, path = filesystem(uri)
+    if type_of(fs, path) is None:
+        return {}
+    fs.invalidate_cache(path)
+    infos = fs.ls(path, detail=True)
+    return {posixpath.basename(info["name"].rstrip("/")): int(info["size"] or 0) for info in infos}
+
+
 def files_below(uri: str) -> list[str]:
     """Paths of all files below a folder, relative to it, sorted; hidden ones are left out.
 
@@ -229,11 +264,15 @@ def modified_s(uri: str) -> float:
 
 def sha256_of(uri: str) -> str:
     """SHA-256 of an object's content."""
-    fs, path = filesystem(uri)
+    with reading(uri) as file:
+        return sha256_of_file(file)
+
+
+def sha256_of_file(file: BinaryIO) -> str:
+    """SHA-256 of a file's content, read from where it is to its end."""
     digest = hashlib.sha256()
-    with fs.open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

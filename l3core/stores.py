@@ -125,12 +125,18 @@ def _defaults(protocol: str) -> dict[str, Any]:
         # or it tries one way after the other, the last without any credentials
         emulated = "endpoint_url" in options or "STORAGE_EMULATOR_HOST" in os.environ
         options.setdefault("token", "anon" if emulated else "google_default")
+        options.setdefault("consistency", "md5")  # of what it has stored, held against what was sent
     return options
 
 
 def is_disk(fs: fsspec.AbstractFileSystem) -> bool:
     """Whether it is a disk itself, and not something that somebody has built upon one."""
     return type(fs) is LocalFileSystem
+
+
+def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether it is one of `STORES`: folders are only what the names of objects say."""
+    return isinstance(fs, _Translating)
 
 
 def unwrapped(fs: Any) -> fsspec.AbstractFileSystem:

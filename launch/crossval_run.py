@@ -112,7 +112,7 @@ def _output(args: argparse.Namespace) -> OutputPaths:
         paths = OutputPaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; the results need a folder")
-    if storage.exists(TablePaths(paths.root).table):
+    if storage.is_object(TablePaths(paths.root).table):
         raise UsageError(f"--output {args.output} is a feature table; name a folder for the results")
     return paths
 

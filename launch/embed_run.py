@@ -250,7 +250,7 @@ def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     if pending is not None and pending["record"]["run_id"] == run_id:
         repair(paths)
         return f"interrupted while publishing: that was finished, the table is at run {run_id}"
-    if storage.exists(paths.record(run_id)):
+    if storage.is_object(paths.record(run_id)):
         return f"interrupted after the commit: the table is at run {run_id}"
     return "interrupted; the table is as it was, the next run takes over the shards that are finished"
 
@@ -264,7 +264,7 @@ def _root(
     with naming("--root"):
         given = (storage.absolute(args.root).rstrip("/") or "/") if args.root else None
     if state.root is None:
-        if storage.exists(paths.table):
+        if storage.is_object(paths.table):
             raise TableError(
                 f"{paths.root} has a table.json and no journal: restore its _l3flow folder "
                 "from where it was copied, or name another --output"
@@ -297,7 +297,7 @@ def _execute(
             rewrite_files(paths, plan.run_id, name)
         return commit_run(paths, plan.run_id, info=info)
     weights_uri = paths.weights(weights.digest)
-    if not storage.exists(weights_uri):
+    if not storage.is_object(weights_uri):
         layers = spec.network.layer_shapes(spec)
         storage.write_bytes(weights_uri, to_h5(weights, layers))
     job = EmbedJob(

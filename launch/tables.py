@@ -54,7 +54,7 @@ def failure(paths: TablePaths, run_id: str, problem: str) -> RunError:
     """The error of a run that failed: what was journalled has happened, whatever failed after it."""
     try:
         pending = load_state(paths).pending
-        published = storage.exists(paths.record(run_id))
+        published = storage.is_object(paths.record(run_id))
     except (OSError, TableError):
         how = "and the table cannot be read: l3flow repair will tell how it is"
     else:

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from l3core.machine import usable_cores
 from l3core.table.commit import commit_run
 from l3core.table.layout import TablePaths
-from l3core.table.lock import renew
+from l3core.table.lock import keep_renewed
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
@@ -37,7 +37,7 @@ class _EmbedShard(beam.DoFn):
         job = self._job
         paths = TablePaths(job.table)
         manifest = embed_shard(paths, job.run_id, element, embedder_for(job), decoders=job.decoders)
-        renew(paths, job.fingerprint, job.run_id)
+        keep_renewed(paths, job.fingerprint, job.run_id)
         for clip in manifest["clips"]:
             Metrics.counter("l3flow", f"clips_{clip['status']}").inc()
             self._windows.inc(clip["windows_written"])
@@ -107,7 +107,7 @@ def _plan_rewrites(shards: int, *, job: EmbedJob) -> list[str]:
 def _rewrite(name: str, *, job: EmbedJob) -> str:
     paths = TablePaths(job.table)
     rewrite_files(paths, job.run_id, name)
-    renew(paths, job.fingerprint, job.run_id)
+    keep_renewed(paths, job.fingerprint, job.run_id)
     return name
 
 

@@ -107,7 +107,7 @@ def finished_folds(paths: OutputPaths, digest: str) -> list[str]:
 
 def is_finished(paths: OutputPaths, digest: str, name: str) -> bool:
     """Whether a fold is trained and all that it left is in place."""
-    return storage.exists(storage.join(paths.fold(digest, name), "done.json"))
+    return storage.is_object(storage.join(paths.fold(digest, name), "done.json"))
 
 
 def merge_folds(paths: OutputPaths, plan: CrossvalPlan, names: Sequence[str]) -> list[dict[str, Any]]:

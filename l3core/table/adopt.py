@@ -50,7 +50,7 @@ def finished_shards(
     found = []
     for run in dead:
         folder = storage.join(paths.staging(run), "done")
-        committed = storage.exists(paths.record(run))  # and only not cleared away
+        committed = storage.is_object(paths.record(run))  # and only not cleared away
         if committed or (owner_of(paths, run) or {}).get("root") != root:
             continue
         for name in storage.names_below(folder, suffix=".json"):
@@ -105,7 +105,7 @@ def adopt(paths: TablePaths, run_id: str, shards: Sequence[FinishedShard]) -> li
     for number, shard in enumerate(shards):
         source = storage.join(paths.staging(shard.run_id), "done")
         target = storage.join(paths.staging(run_id), "done")
-        if storage.exists(storage.join(source, shard.staged)):  # it may have no windows
+        if storage.is_object(storage.join(source, shard.staged)):  # it may have no windows
             storage.move(storage.join(source, shard.staged), storage.join(target, shard.staged))
         names.append(f"adopted-{number:06d}")
         # the manifest last: it says that the shard is there
@@ -117,7 +117,7 @@ def _usable(manifest: dict[str, Any], file: str, again: Collection[str]) -> bool
     """Whether a shard needs no second try and has its file, which a later run may have taken."""
     if any(row["status"] in again for row in manifest["clips"]):
         return False
-    return manifest["file"] is None or storage.exists(file)
+    return manifest["file"] is None or storage.is_object(file)
 
 
 def claim_staging(paths: TablePaths, run_id: str, fingerprint: str, root: str) -> None:
@@ -160,7 +160,7 @@ def owner_of(paths: TablePaths, run_id: str) -> dict[str, str] | None:
 def remove_staging(paths: TablePaths, run_ids: Iterable[str]) -> None:
     """Remove staging folders."""
     for run_id in run_ids:
-        storage.remove(paths.staging(run_id), recursive=True)
+        storage.remove_folder(paths.staging(run_id))
 
 
 def _owner(paths: TablePaths, run_id: str) -> str:

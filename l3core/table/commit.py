@@ -6,12 +6,9 @@ whoever comes next finishes its publication.
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.errors import RunError
@@ -23,13 +20,10 @@ from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import GONE, LedgerRow, TablePaths
 from l3core.table.ledger import Settle
 from l3core.table.lock import lost_to, release
-from l3core.table.manifests import Joined, read_manifest
+from l3core.table.manifests import Joined, read_manifests
 from l3core.table.plan import Plan, ShardPlan, load_plan
 from l3core.table.rewrite import rewritten
 from l3core.table.state import TableState, keep_index, load_state
-
-# Finished shards are looked at side by side: on a store each costs a request or two.
-READERS = 16
 
 
 def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +40,7 @@ def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[
     Raises:
         RunError: shards are missing or wrong, or another run committed in between.
     """
-    if storage.exists(paths.record(run_id)):  # a runner may try the last step again
+    if storage.is_object(paths.record(run_id)):  # a runner may try the last step again
         return read_json(paths.record(run_id))
     plan = load_plan(paths, run_id)
     state = load_state(paths)
@@ -116,26 +110,14 @@ class _Run:
 
     def collect(self) -> None:
         """Check the shards, take over the rewrites, write the new ledger."""
-        with ThreadPoolExecutor(READERS) as pool:
-            for manifest in pool.map(self._checked, self.plan.shards):
-                self._take(manifest)
+        done = storage.sizes_below(storage.join(self.paths.staging(self.plan.run_id), "done"))
+        for shard, manifest in zip(self.plan.shards, read_manifests(self.paths, self.plan)):
+            _check_shard(shard, manifest, done)
+            self._take(manifest)
         for manifest in rewritten(self.paths, self.plan.run_id):
             self.build.replace(manifest)
         if self.plan.shards or self.plan.noted:
             self.build.update_ledger(self.plan.fingerprint, self._changes())
-
-    def _checked(self, shard: ShardPlan) -> dict[str, Any]:
-        manifest = read_manifest(self.paths, self.plan, shard)
-        written = sum(clip["windows_written"] for clip in manifest["clips"])
-        file = manifest["file"]
-        if file is None:
-            if written:
-                raise RunError(f"shard {shard.name} claims {written} windows and has no file")
-            return manifest
-        rows = _row_count(self.paths.at(self._staged(manifest)))
-        if not rows == written == file["rows"]:
-            raise RunError(f"shard {shard.name} has {rows} rows, its manifest says {written}")
-        return manifest
 
     def _staged(self, manifest: dict[str, Any]) -> str:
         return f"_l3flow/staging/{self.plan.run_id}/done/{manifest['staged']}"
@@ -190,7 +172,23 @@ class _Run:
         return self.build.entry(record, spec=spec)
 
 
-def _row_count(uri: str) -> int:
-    fs, path = storage.filesystem(uri)
-    with fs.open(path, "rb") as file:
-        return pq.ParquetFile(file).metadata.num_rows
+def _check_shard(shard: ShardPlan, manifest: dict[str, Any], done: dict[str, int]) -> None:
+    """Hold that a shard's file is there as it was written, with all windows that its rows promise.
+
+    Args:
+        shard: which.
+        manifest: of it.
+        done: name -> size of what the run's finished shards have left.
+    """
+    written = sum(clip["windows_written"] for clip in manifest["clips"])
+    file = manifest["file"]
+    if file is None:
+        if written:
+            raise RunError(f"shard {shard.name} claims {written} windows and has no file")
+        return
+    if file["rows"] != written:
+        raise RunError(f"shard {shard.name} has {file['rows']} rows, its clips say {written}")
+    size = done.get(manifest["staged"])
+    if size != file["bytes"]:
+        there = "is gone" if size is None else f"has {size} bytes"
+        raise RunError(f"the file of shard {shard.name} {there}, its manifest says {file['bytes']}")

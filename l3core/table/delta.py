@@ -4,12 +4,12 @@ An object is unchanged if its size is and its checksum, where the store gives on
 new version and the same content), else its version.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from l3core.ahead import map_ahead
 from l3core.checksums import COMPUTED
 from l3core.errors import UsageError
 from l3core.listing import clip_id_of
@@ -35,9 +35,6 @@ VANISHED = "vanished"
 
 # A clip's id, its ledger row and its object; one of the two may be missing.
 Pair = tuple[str, Known | None, StoredObject | None]
-
-READERS = 8  # threads that read content for --verify-content
-READ_AHEAD = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,24 +247,13 @@ def _count_windows(row: Known, item: Work | Note | None, tally: Tally) -> None:
 
 def _with_content(pairs: Iterator[Pair]) -> Iterator[Pair]:
     """The same pairs; objects that may be what they were with the checksum of their content."""
-    ahead: deque[tuple[Pair, Future[str | None] | None]] = deque()
-    with ThreadPoolExecutor(READERS) as pool:
-        for pair in pairs:
-            _, row, listed = pair
-            reading = None
-            if row is not None and listed is not None and _may_be_same(row, listed):
-                reading = pool.submit(content_checksum, listed, _kind(row.checksum))
-            ahead.append((pair, reading))
-            if len(ahead) == READ_AHEAD:
-                yield _read(*ahead.popleft())
-        while ahead:
-            yield _read(*ahead.popleft())
+    return map_ahead(_read_content, pairs)
 
 
-def _read(pair: Pair, reading: "Future[str | None] | None") -> Pair:
+def _read_content(pair: Pair) -> Pair:
     clip_id, row, listed = pair
-    if reading is not None and listed is not None:
-        listed = listed._replace(checksum=reading.result())
+    if row is not None and listed is not None and _may_be_same(row, listed):
+        listed = listed._replace(checksum=content_checksum(listed, _kind(row.checksum)))
     return clip_id, row, listed
 
 

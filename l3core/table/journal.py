@@ -4,11 +4,12 @@ What an entry holds and how entries add up is in `l3core.table.state`.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from l3core import storage
+from l3core.ahead import do_all
 from l3core.errors import RunError
 from l3core.table.json_objects import create_json, write_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
@@ -93,25 +94,28 @@ def publish(paths: TablePaths, commit: dict[str, Any]) -> None:
         write_json(paths.table, {"layout": LAYOUT_VERSION, "root": record["root"]})
         if commit.get("spec") is not None:
             write_json(paths.spec(record["fingerprint"]), commit["spec"])
-        for final, staged in commit["staged"].items():
-            storage.move(paths.at(staged), paths.at(final))
-        for path in record["files_removed"]:
-            storage.remove(paths.at(path))
+        do_all(lambda each: storage.move(*map(paths.at, each)), _moves(commit))
+        do_all(lambda path: storage.remove(paths.at(path)), record["files_removed"])
         for path in commit.get("cleared", ()):  # unlike others these names may be used again
             if not _has_moved_on(paths, record):
                 storage.remove(paths.at(path))
     except FileNotFoundError:
-        if not storage.exists(paths.record(record["run_id"])):
+        if not storage.is_object(paths.record(record["run_id"])):
             raise
         return  # somebody else has published it, and a later commit moved on
     write_json(paths.record(record["run_id"]), record)
 
 
+def _moves(commit: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """(where a file is, where it shall be), both below the table."""
+    return ((staged, final) for final, staged in commit["staged"].items())
+
+
 def _has_moved_on(paths: TablePaths, record: dict[str, Any]) -> bool:
     """Whether others have published a commit while its owner slept, and perhaps made the next."""
-    if storage.exists(paths.record(record["run_id"])):
+    if storage.is_object(paths.record(record["run_id"])):
         return True
-    return storage.exists(storage.join(paths.journal, entry_name(record["commit"] + 1)))
+    return storage.is_object(storage.join(paths.journal, entry_name(record["commit"] + 1)))
 
 
 def repair(paths: TablePaths) -> TableState:

@@ -38,7 +38,7 @@ def create_json(uri: str, value: dict[str, Any]) -> dict[str, Any]:
         if storage.create(uri, to_json(value, indent=None)):
             return value
     except OSError:
-        if not storage.exists(uri):
+        if not storage.is_object(uri):
             raise
     return read_json(uri)
 

@@ -6,9 +6,11 @@ store, told by the store's own clock.
 """
 
 import json
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
@@ -23,6 +25,7 @@ LEASE_S = 600.0
 RENEW_EVERY_S = 30.0
 
 _held: set[str] = set()  # by runs of this process
+_renewed: dict[str, float] = {}  # lock -> when this process last renewed it
 
 
 @contextmanager
@@ -74,9 +77,17 @@ def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str) -> None:
 
 def renew(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """Say that the run is alive; does nothing if the lock is another's by now."""
-    owner = _read(paths.lock(fingerprint))
+    uri = paths.lock(fingerprint)
+    _renewed[uri] = time.monotonic()
+    owner = _read(uri)
     if owner is not None and owner["run_id"] == run_id:
-        storage.write_bytes(paths.lock(fingerprint), json.dumps(owner).encode())
+        storage.write_bytes(uri, json.dumps(owner).encode())
+
+
+def keep_renewed(paths: TablePaths, fingerprint: str, run_id: str) -> None:
+    """`renew`, but not more often than `RENEW_EVERY_S`: for what is done many times a minute."""
+    if time.monotonic() - _renewed.get(paths.lock(fingerprint), -math.inf) >= RENEW_EVERY_S:
+        renew(paths, fingerprint, run_id)
 
 
 def release(paths: TablePaths, fingerprint: str, run_id: str) -> None:

@@ -4,9 +4,11 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
+from l3core.ahead import map_ahead
 from l3core.errors import RunError
 from l3core.table.layout import TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.plan import Plan, ShardPlan
@@ -76,10 +78,12 @@ def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[PieceRow]:
     """Rows of all manifests by clip id; only manifests that overlap are in memory together."""
     active: list[tuple[str, int, list[PieceRow]]] = []
     waiting = list(reversed(plan.shards))  # sorted by first clip
+    manifests = read_manifests(paths, plan)
     order = 0
     while active or waiting:
         while waiting and (not active or waiting[-1].first_clip <= active[0][0]):
-            manifest = read_manifest(paths, plan, waiting.pop())
+            waiting.pop()
+            manifest = next(manifests)
             clips = zip(map(LedgerRow.from_json, manifest["clips"]), manifest["pieces"])
             rows = [PieceRow(row, key[3]) for row, key in clips]
             rows.reverse()
@@ -91,12 +95,16 @@ def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[PieceRow]:
             heapq.heappush(active, (rows[-1].row.clip_id, tie, rows))
 
 
-def read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
-    """The manifest of a finished shard.
+def read_manifests(paths: TablePaths, plan: Plan) -> Iterator[dict[str, Any]]:
+    """The manifests of a plan's shards, in their order.
 
     Raises:
-        RunError: the shard is not finished, or does not account for all of its pieces.
+        RunError: a shard is not finished, or does not account for all of its pieces.
     """
+    return map_ahead(partial(_read_manifest, paths, plan), plan.shards)
+
+
+def _read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
     uri = storage.join(paths.staging(plan.run_id), "done", f"{shard.name}.json")
     try:
         manifest = json.loads(storage.read_bytes(uri))

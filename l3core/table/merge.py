@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.table.layout import windows_schema
-from l3core.table.windows_file import writing_windows
+from l3core.table.windows_file import Written, writing_windows
 
 # Of each file so much is in memory at a time, besides what is compressed.
 READ_AHEAD_BYTES = 4 * 2**20
@@ -25,14 +25,11 @@ class Merged(NamedTuple):
 
     Attributes:
         uri: where.
-        rows: in it.
-        first_clip, last_clip: ids of its first and last clip.
+        written: what is in it.
     """
 
     uri: str
-    rows: int
-    first_clip: str
-    last_clip: str
+    written: Written
 
 
 class _Run(NamedTuple):
@@ -75,7 +72,7 @@ def merge_windows(
         most_rows = max(1, most_bytes // (4 * size))
         waiting = next(kept, None)
         while waiting is not None:
-            uri, first, last = target(len(written)), waiting.clip_id, waiting.clip_id
+            uri, last = target(len(written)), waiting.clip_id
             with writing_windows(uri, size) as writer:
                 while waiting is not None and (waiting.clip_id == last or writer.rows < most_rows):
                     if writer.rows >= 2 * most_rows:  # one clip alone
@@ -83,7 +80,7 @@ def merge_windows(
                     last = waiting.clip_id
                     writer.append_batch(_named(waiting.rows, rename(last), size))
                     waiting = next(kept, None)
-            written.append(Merged(uri, writer.rows, rename(first), rename(last)))
+            written.append(Merged(uri, writer.written))
     return written
 
 

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.table.layout import TablePaths
-from l3core.table.lock import renew
+from l3core.table.lock import keep_renewed
 from l3core.table.plan import Plan
 
 # A note is a small object; on a disk it costs nothing, on a store a request.
 NOTE_EVERY_S = 2.0
-RENEW_EVERY_S = 60.0
 
 
 class Progress(NamedTuple):
@@ -46,9 +45,8 @@ class ShardNotes:
 
     def __init__(self, paths: TablePaths, run_id: str, shard: str, fingerprint: str) -> None:
         self._uri = storage.join(paths.staging(run_id), "progress", f"{shard}.json")
-        self._renew = partial(renew, paths, fingerprint, run_id)
+        self._renew = partial(keep_renewed, paths, fingerprint, run_id)
         self._next = time.monotonic() + NOTE_EVERY_S
-        self._next_renewal = time.monotonic() + RENEW_EVERY_S
 
     def note(self, files: int, windows: int, audio_s: float) -> None:
         """Say how far the shard is; does nothing if the last note is young."""
@@ -56,9 +54,7 @@ class ShardNotes:
             self._next = time.monotonic() + NOTE_EVERY_S
             note = {"files": files, "windows": windows, "audio_s": audio_s}
             storage.write_bytes(self._uri, json.dumps(note).encode())
-        if time.monotonic() >= self._next_renewal:  # a shard may be an MP3 of ten hours
-            self._next_renewal = time.monotonic() + RENEW_EVERY_S
-            self._renew()
+            self._renew()  # a shard may be an MP3 of ten hours
 
 
 class RunProgress:

@@ -22,7 +22,7 @@ from l3core.table.journal import check_unchanged, repair
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import find_rows
-from l3core.table.manifests import read_manifest
+from l3core.table.manifests import read_manifests
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import SHARD_BYTES
 from l3core.table.plan import Plan, load_plan
@@ -68,10 +68,10 @@ def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
     Raises:
         RunError: shards are missing or wrong, or another run changed the table.
     """
-    if storage.exists(paths.record(run_id)):  # a runner may try a step again
+    if storage.is_object(paths.record(run_id)):  # a runner may try a step again
         return []
     state = repair(paths)
-    if storage.exists(paths.record(run_id)):  # journalled, and published just now
+    if storage.is_object(paths.record(run_id)):  # journalled, and published just now
         return []
     plan = load_plan(paths, run_id)
     check_unchanged(state, fingerprints=[plan.fingerprint], base=plan.base, root=plan.root)
@@ -93,8 +93,7 @@ def current_sources(state: TableState, fingerprint: str) -> list[Source]:
 
 
 def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
-    for shard in plan.shards:
-        manifest = read_manifest(paths, plan, shard)
+    for manifest in read_manifests(paths, plan):
         if facts := manifest["file"]:
             at = f"_l3flow/staging/{plan.run_id}/done/{manifest['staged']}"
             yield Source(facts["path"], at, facts["vector_bytes"], facts["first_clip"])
@@ -166,9 +165,9 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
     """
     done = storage.join(paths.staging(run_id), "rewritten")
     manifest_uri = storage.join(done, f"{name}.json")
-    if storage.exists(manifest_uri):
+    if storage.is_object(manifest_uri):
         return read_json(manifest_uri)
-    if storage.exists(paths.record(run_id)):
+    if storage.is_object(paths.record(run_id)):
         return {"sources": [], "files": [], "staged": {}}
     task = read_json(storage.join(paths.staging(run_id), "rewrites", f"{name}.json"))
     ends = _read_drops(_drops_uri(paths, run_id), [path for path, _ in task["sources"]])
@@ -189,7 +188,7 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
     }
     for number, file in enumerate(written):
         final = f"{folder}/{run_id}-rewritten-{name}-{number:03d}.parquet"
-        manifest["files"].append(file_facts(file.uri, final, clip_rows(file.uri)))
+        manifest["files"].append(file_facts(file.written, final))
         manifest["staged"][final] = file.uri.removeprefix(paths.at(""))
     _check(paths, task["sources"], ends, manifest)
     there = create_json(manifest_uri, manifest)
@@ -249,7 +248,7 @@ def _write_drops(uri: str, dropped: Iterable[tuple[str, str, int]]) -> set[str]:
 def _read_drops(uri: str, files: Sequence[str]) -> dict[str, dict[str, int]]:
     """File -> clip -> window where its rows end there, for some files."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    if not storage.exists(uri):
+    if not storage.is_object(uri):
         return found
     fs, path = storage.filesystem(uri)
     wanted = pa.array(files, pa.string())

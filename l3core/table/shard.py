@@ -27,7 +27,7 @@ from l3core.table.pieces import Piece, key_of
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
-from l3core.table.windows_file import clip_rows, file_facts, writing_windows
+from l3core.table.windows_file import Written, file_facts, writing_windows
 
 # A thread reads and decodes about 1,000 x real time; on two cores a second one only takes turns with it
 # (short clips: 25 % more CPU, no less time).
@@ -101,9 +101,9 @@ def embed_shard(
     """
     done = storage.join(paths.staging(run_id), "done")
     manifest_uri = storage.join(done, f"{shard}.json")
-    if storage.exists(manifest_uri):  # a runner may try an element again
+    if storage.is_object(manifest_uri):  # a runner may try an element again
         return read_json(manifest_uri)
-    if storage.exists(paths.record(run_id)):  # even after the commit
+    if storage.is_object(paths.record(run_id)):  # even after the commit
         return {"shard": shard, "file": None, "pieces": [], "clips": []}
     # a runner may also try it twice at the same time: each writes its own file, one manifest counts
     name = f"{run_id}-{shard}-{uuid.uuid4().hex[:8]}.parquet"
@@ -112,13 +112,13 @@ def embed_shard(
     watch = Stopwatch()
     notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
-    _embed(file, outcomes, embedder, watch, notes, decoders)
-    clips = _count_rows(file, outcomes)
+    written = _embed(file, outcomes, embedder, watch, notes, decoders)
+    written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
         "shard": shard,
         "staged": name,
-        "file": file_facts(file, final, clips) if clips else None,
+        "file": file_facts(written, final) if written.clips else None,
         "pieces": [key_of(outcome.piece) for outcome in outcomes],
         "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
         "busy_s": watch.seconds,
@@ -138,7 +138,7 @@ def _embed(
     watch: Stopwatch,
     notes: ShardNotes,
     decoders: int,
-) -> None:
+) -> Written:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
@@ -170,6 +170,7 @@ def _embed(
             outcome.written += len(vectors)
             windows += len(vectors)
             notes.note(place[id(outcome)], windows, windows * hop_s)
+    return writer.written
 
 
 def _segments(
@@ -218,17 +219,16 @@ def _read_segments(outcome: Outcome, embedder: Embedder, watch: Stopwatch) -> It
         yield from embedder.segments(TimedSource(recording, watch), outcome.windows)
 
 
-def _count_rows(file: str, outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Rows of each clip, counted from the file; none of clips that failed after some were written.
+def _without_failed(file: str, written: Written, outcomes: Sequence[Outcome]) -> Written:
+    """The file without clips that failed after some of their windows were written; removed if empty.
 
     Raises:
         RunError: it holds others than were written.
     """
-    found = clip_rows(file)
-    written: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
     for outcome in outcomes:
-        written[outcome.piece.clip_id] += outcome.written
-    if found != +written:
+        rows[outcome.piece.clip_id] += outcome.written
+    if written.clips != +rows:
         raise RunError(f"{file} does not hold what was written to it")
     failed = {
         outcome.piece.clip_id
@@ -236,20 +236,20 @@ def _count_rows(file: str, outcomes: Sequence[Outcome]) -> dict[str, int]:
         if outcome.written and outcome.error and outcome.error.status not in WITH_WINDOWS
     }
     if failed:
-        _drop(file, failed)
+        written = _drop(file, failed) or written._replace(clips={})
         for outcome in outcomes:
             outcome.written = 0 if outcome.piece.clip_id in failed else outcome.written
-    left = {clip_id: rows for clip_id, rows in found.items() if clip_id not in failed}
-    if not left:
+    if not written.clips:
         storage.remove(file)
-    return left
+    return written
 
 
-def _drop(file: str, clips: Collection[str]) -> None:
-    """Write a windows file again without some clips."""
-    merge_windows(
+def _drop(file: str, clips: Collection[str]) -> Written | None:
+    """Write a windows file again without some clips; None if nothing is left to write."""
+    merged = merge_windows(
         [file],
         lambda number: file,
         end_of=lambda _, clip_id: 0 if clip_id in clips else None,
         most_bytes=sys.maxsize,
     )
+    return merged[0].written if merged else None

@@ -139,7 +139,7 @@ def _check_layout(paths: TablePaths, layout: int) -> None:
 
 
 def _is_published(paths: TablePaths, commit: dict[str, Any]) -> bool:
-    return commit["record"].get("fence") or storage.exists(paths.record(commit["record"]["run_id"]))
+    return commit["record"].get("fence") or storage.is_object(paths.record(commit["record"]["run_id"]))
 
 
 def existing_state(paths: TablePaths) -> TableState:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,38 @@ from l3core.table.layout import windows_schema
 ROW_GROUP_BYTES = 32 * 2**20
 
 
+class Written(NamedTuple):
+    """What is in a windows file.
+
+    Attributes:
+        size_bytes: of the file.
+        sha256: of its content.
+        clips: clip id -> rows in it.
+        vector_size: numbers in each vector.
+    """
+
+    size_bytes: int
+    sha256: str
+    clips: dict[str, int]
+    vector_size: int
+
+
 class WindowsWriter:
     """Writes rows in the order they come; at most one row group is in memory.
 
     Args:
         file: where to.
         schema: from `windows_schema`.
+
+    Attributes:
+        rows: appended so far.
+        written: what the file holds, read back from it when it was complete.
     """
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self.rows = 0
+        self.written = Written(0, "", {}, 0)
+        self._file = file
         self._schema = schema
         self._size = schema.field("embedding").type.list_size
         self._group_rows = max(1, ROW_GROUP_BYTES // (4 * self._size))
@@ -91,6 +113,9 @@ class WindowsWriter:
         if self._pending_rows:
             self._flush(self._pending_rows)
         self._writer.close()
+        self._file.seek(0)
+        digest = storage.sha256_of_file(self._file)
+        self.written = Written(self._file.tell(), digest, count_clips(self._file), self._size)
 
     def abandon(self) -> None:
         """Close without what is pending: the file is thrown away."""
@@ -119,41 +144,41 @@ def clip_rows(uri: str, ends: Mapping[str, int] | None = None) -> dict[str, int]
         uri: of the file.
         ends: clip id -> only windows before this one count.
     """
+    with storage.reading(uri) as file:
+        return count_clips(file, ends)
+
+
+def count_clips(file: BinaryIO, ends: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The same, of an open file."""
     columns = ["clip_id", "window"] if ends else ["clip_id"]
     rows: dict[str, int] = {}
-    with storage.reading(uri) as file:
-        for batch in pq.ParquetFile(file).iter_batches(columns=columns):
-            if ends:
-                place = pc.index_in(batch["clip_id"], pa.array(list(ends), pa.string()))
-                end = pa.array(ends.values(), pa.int32()).take(place)
-                batch = batch.filter(pc.fill_null(pc.less(batch["window"], end), True))
-            for found in pc.value_counts(batch["clip_id"]).to_pylist():
-                rows[found["values"]] = rows.get(found["values"], 0) + found["counts"]
+    for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+        if ends:
+            place = pc.index_in(batch["clip_id"], pa.array(list(ends), pa.string()))
+            end = pa.array(ends.values(), pa.int32()).take(place)
+            batch = batch.filter(pc.fill_null(pc.less(batch["window"], end), True))
+        for found in pc.value_counts(batch["clip_id"]).to_pylist():
+            rows[found["values"]] = rows.get(found["values"], 0) + found["counts"]
     return rows
 
 
-def file_facts(uri: str, path: str, clips: Mapping[str, int]) -> dict[str, Any]:
-    """What a run record says of a windows file.
-
-    Args:
-        uri: where it is.
-        path: its place below the table.
-        clips: clip id -> rows in it.
-    """
-    rows = sum(clips.values())
-    facts = {"clips": len(clips), "first_clip": min(clips), "last_clip": max(clips)}
-    return plain_facts(uri, path, rows) | facts | {"vector_bytes": rows * 4 * vector_size(uri)}
-
-
-def vector_size(uri: str) -> int:
-    """How many numbers each vector of a windows file has."""
-    fs, path = storage.filesystem(uri)
-    with fs.open(path, "rb") as file:
-        return pq.read_schema(file).field("embedding").type.list_size
+def file_facts(written: Written, path: str) -> dict[str, Any]:
+    """What a run record says of a windows file that is at `path` below the table."""
+    rows = sum(written.clips.values())
+    return {
+        "path": path,
+        "sha256": written.sha256,
+        "bytes": written.size_bytes,
+        "rows": rows,
+        "clips": len(written.clips),
+        "first_clip": min(written.clips),
+        "last_clip": max(written.clips),
+        "vector_bytes": rows * 4 * written.vector_size,
+    }
 
 
 def plain_facts(uri: str, path: str, rows: int) -> dict[str, Any]:
-    """What it says of any file."""
+    """What it says of any file, read from where it is."""
     return {
         "path": path,
         "sha256": storage.sha256_of(uri),

@@ -142,7 +142,7 @@ def test_removing(folder):
     for name in ("a/x", "a/b/y", "c"):
         storage.write_bytes(storage.join(folder, name), b"")
     storage.remove(storage.join(folder, "c"))
-    storage.remove(storage.join(folder, "a"), recursive=True)
+    storage.remove_folder(storage.join(folder, "a"))
     assert names(folder) == []
 
 
@@ -398,5 +398,5 @@ def test_what_is_built_upon_a_disk_is_used_as_it_is(tmp_path):
     assert Counting.calls == ["wb", "xb", "xb"]
     assert storage.read_bytes(f"{uri}/b/x") == b"whole"
     assert storage.names_below(f"{uri}/a", suffix="") == ["y"]
-    storage.remove(f"{uri}/a", recursive=True)
+    storage.remove_folder(f"{uri}/a")
     assert not storage.exists(f"{uri}/a/y")

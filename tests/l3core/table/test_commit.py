@@ -231,7 +231,7 @@ def test_a_shard_that_is_not_done_or_not_whole_is_refused(halfway, tmp_path):
         (lambda done, name: (done / f"{name}.json").unlink(), "was not finished"),
         (lambda done, name: _edit(done / f"{name}.json", "clips", []), "accounts for 0 of"),
         (lambda done, name: _edit(done / f"{name}.json", "file", None), "has no file"),
-        (lambda done, name: _swap_parquet(done, name), "rows, its manifest says"),
+        (lambda done, name: _swap_parquet(done, name), "bytes, its manifest says"),
     ]:
         table = tmp_path / message[:9]
         shutil.copytree(made, table)

@@ -1,9 +1,9 @@
 """Windows files: row groups, encodings, all or nothing."""
 
 import hashlib
+import io
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -33,7 +33,7 @@ def write(uri, clips, *, parts=1):
                     vectors=vectors[part],
                 )
         assert writer.rows == sum(clips)
-    return str(uri)
+    return writer.written
 
 
 def rows(uri):
@@ -63,7 +63,8 @@ def groups_of_ten(monkeypatch):
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_rows_are_as_they_were_given(tmp_path, parts):
-    uri = write(tmp_path / "a.parquet", [3, 7], parts=parts)
+    uri = tmp_path / "a.parquet"
+    write(uri, [3, 7], parts=parts)
     assert pq.ParquetFile(uri).schema_arrow.equals(windows_schema(SIZE))
     assert rows(uri) == expected([3, 7])
 
@@ -78,20 +79,22 @@ def groups(uri):
     [([3], [3]), ([10], [10]), ([3, 4, 3], [10]), ([25], [10, 10, 5]), ([7, 7, 7, 7], [10, 10, 8])],
 )
 def test_row_groups(tmp_path, groups_of_ten, clips, sizes):
-    uri = write(tmp_path / "a.parquet", clips)
+    uri = tmp_path / "a.parquet"
+    write(uri, clips)
     assert groups(uri) == sizes
     assert rows(uri) == expected(clips)
 
 
 def test_row_groups_are_about_32_mb():
     # 32 MiB of 6144 float32: 1365 rows
-    writer = windows_file.WindowsWriter(pa.BufferOutputStream(), windows_schema(6144))
+    writer = windows_file.WindowsWriter(io.BytesIO(), windows_schema(6144))
     assert writer._group_rows == 1365
     writer.close()
 
 
 def test_encodings(tmp_path):
-    metadata = pq.ParquetFile(write(tmp_path / "a.parquet", [50])).metadata
+    write(tmp_path / "a.parquet", [50])
+    metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata
     columns = {
         metadata.row_group(0).column(n).path_in_schema.partition(".")[0]: metadata.row_group(0).column(n)
         for n in range(5)
@@ -115,14 +118,14 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_rows_of_each_clip_are_counted(tmp_path, groups_of_ten):
-    uri = write(tmp_path / "a.parquet", [4, 25, 6])
-    assert clip_rows(uri) == {"c0": 4, "c1": 25, "c2": 6}
+    written = write(tmp_path / "a.parquet", [4, 25, 6])
+    assert clip_rows(str(tmp_path / "a.parquet")) == written.clips == {"c0": 4, "c1": 25, "c2": 6}
 
 
 def test_what_a_record_says_of_a_file(tmp_path):
-    uri = write(tmp_path / "a.parquet", [4, 3])
+    written = write(tmp_path / "a.parquet", [4, 3])
     content = (tmp_path / "a.parquet").read_bytes()
-    assert file_facts(uri, "windows/spec=s1/a.parquet", {"c0": 4, "c1": 3}) == {
+    assert file_facts(written, "windows/spec=s1/a.parquet") == {
         "path": "windows/spec=s1/a.parquet",
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
