@@ -10,14 +10,18 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from l3core.errors import CredentialsError, StorageError, UsageError
+
+T = TypeVar("T")
 
 # Protocol -> what we call its store.
 STORES = {
@@ -228,24 +232,35 @@ def reach(uri: str, seconds: float = REACH_S) -> None:
     """
     if uri.partition("://")[0] not in STORES:
         return
-    outcome: list[BaseException | None] = []
-    thread = threading.Thread(target=_try, args=(lambda: _look(uri), outcome), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
+    try:
+        within(seconds, lambda: _look(uri))
+    except TimeoutError:
         raise StorageError(
             f"{uri}: no answer within {seconds:.0f} s: is there a network, and is endpoint_url right?"
-        )
-    if outcome[0] is not None:
-        raise outcome[0]
+        ) from None
 
 
-def _try(action: Callable[[], None], outcome: list[BaseException | None]) -> None:
+def within(seconds: float, action: Callable[[], T]) -> T:
+    """What an action returns or raises; it is left alone when it takes longer.
+
+    Raises:
+        TimeoutError: it does.
+    """
+    outcome: Future[T] = Future()
+    threading.Thread(target=_settle, args=(outcome, action), daemon=True).start()
     try:
-        action()
-        outcome.append(None)
-    except Exception as error:  # is raised by the thread that waits
-        outcome.append(error)
+        return outcome.result(seconds)
+    except FutureTimeout:
+        if outcome.done():  # the action's own
+            raise
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+
+
+def _settle(outcome: "Future[T]", action: Callable[[], T]) -> None:
+    try:
+        outcome.set_result(action())
+    except BaseException as error:  # is raised by the thread that waits
+        outcome.set_exception(error)
 
 
 def _look(uri: str) -> None:

@@ -166,19 +166,36 @@ def test_a_large_object_that_is_replaced_while_it_is_read(bucket, monkeypatch):
     """In ranges: what was read may be of both, so it is not used."""
     monkeypatch.setattr(pinned, "WHOLE_BYTES", 1_000)
     uri = f"{bucket}/a.wav"
-    put(uri, wav(5.0))
+    put(uri, wav(20.0))
     found = listed(uri)
 
     def read_in_parts():
         with open_pinned(found) as file:
             file.read(100)
-            put(uri, wav(5.0, seed=1))
-            file.seek(40_000)
+            put(uri, wav(20.0, seed=1))
+            file.seek(200_000)
             file.read(100)
 
     with pytest.raises(AudioError) as caught:
         read_in_parts()
-    assert caught.value.status in ("changed", "storage-error")
+    assert caught.value.status == "changed"
+
+
+def test_a_large_object_is_read_in_ranges_of_its_version(gcs, monkeypatch):
+    monkeypatch.setattr(pinned, "WHOLE_BYTES", 1_000)
+    uri = gcs.make_bucket("ranged-reads") + "/a.wav"
+    content = wav(60.0)
+    put(uri, content)
+    found = listed(uri)
+    gcs.clear()
+    assert read(found) == content
+    assert all(f"generation={found.version}" in line for line, _ in gcs.log)
+    assert 3 <= len(gcs.log) <= 5  # and nothing but ranges
+    fs, path = filesystem(uri)
+    fs.rm(path)
+    with pytest.raises(AudioError) as caught:
+        read(found)
+    assert caught.value.status == "vanished"
 
 
 @pytest.mark.parametrize(
