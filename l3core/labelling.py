@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 
 from l3core import storage
+from l3core.ahead import IO_CONCURRENCY
 from l3core.audio import AudioInfo, Recording
 from l3core.classifier import Classifier, ClassifierError
 from l3core.embedding import Embedder
@@ -18,6 +20,8 @@ from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
+from l3core.stores import is_remote
+from l3core.turns import Turns
 from l3core.weights import load_weights
 
 RECORDINGS_AHEAD = 8
@@ -96,13 +100,22 @@ def label_recordings(
         classifier: to apply.
     """
     waiting: list[_Work] = []
+    turns = Turns(1)
+    found = iter(found)
+    first = list(islice(found, 1))
+    readers = IO_CONCURRENCY if first and is_remote(first[0].uri) else 1
 
     def sources() -> Iterator[Callable[[], Iterator[tuple[_Work, Segment]]]]:
-        for listed in found:
+        for listed in chain(first, found):
             waiting.append(_Work(listed))
-            yield partial(_segments, waiting[-1], embedder)
+            yield partial(_segments, waiting[-1], embedder, turns)
 
-    ahead = prefetch(sources(), threads=1, sources_ahead=RECORDINGS_AHEAD, items_ahead=SEGMENTS_AHEAD)
+    ahead = prefetch(
+        sources(),
+        threads=readers,
+        sources_ahead=max(RECORDINGS_AHEAD, readers),
+        items_ahead=SEGMENTS_AHEAD,
+    )
     with closing(ahead) as segments:
         for work, vectors, _ in embedder.embed_segments(segments):
             while waiting[0] is not work:  # all before it have been through
@@ -112,17 +125,24 @@ def label_recordings(
         yield _labelled(work, embedder, classifier)
 
 
-def _segments(work: _Work, embedder: Embedder) -> Iterator[tuple[_Work, Segment]]:
-    try:
-        with (
-            open_pinned(work.listed) as file,
-            Recording(file) as recording,
-        ):
-            work.info = recording.info
-            for segment in embedder.segments(recording):
-                yield work, segment
-    except AudioError as error:
-        work.error = error
+def _segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[tuple[_Work, Segment]]:
+    segments = _read_segments(work, embedder, turns)
+    while True:
+        try:
+            with turns.turn():
+                segment = next(segments, None)
+        except AudioError as error:
+            work.error = error
+            return
+        if segment is None:
+            return
+        yield work, segment
+
+
+def _read_segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[Segment]:
+    with open_pinned(work.listed, turns.lend) as file, Recording(file) as recording:
+        work.info = recording.info
+        yield from embedder.segments(recording)
 
 
 def _labelled(work: _Work, embedder: Embedder, classifier: Classifier) -> LabelledRecording:

@@ -13,7 +13,7 @@ import posixpath
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import fsspec
 from fsspec.utils import glob_translate
@@ -30,6 +30,7 @@ from l3core.storage import (
     stored,
     type_of,
 )
+from l3core.walk import walk
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -70,11 +71,15 @@ class Pattern(NamedTuple):
     def objects(self, without: str | None = None) -> Iterator[StoredObject]:
         """What it names, sorted by URI, but nothing below the folder `without`."""
         prefix = self.folder.removesuffix(self.path)
-        if self.is_there and type_of(self.fs, self.path) == "directory":
-            above = () if without is None else (os.path.realpath(without),)
-            for info in _walk(self.fs, self.path, deep=self.deep, hidden=self.hidden, above=above):
-                if self.matches(as_text(info["name"])):
-                    yield stored(prefix + info["name"], info)
+        if self.spelt_out:
+            found = named(prefix + self.needed)
+            if not found.absent and type_of(self.fs, self.needed) != "directory":
+                yield found
+            return
+        above = () if without is None else (os.path.realpath(without),)
+        for info in walk(self.fs, self.path, deep=self.deep, hidden=self.hidden, above=above):
+            if self.matches(as_text(info["name"])):
+                yield stored(prefix + info["name"], info)
 
     def names(self, uri: str) -> bool:
         """Whether it names an object of this URI (as text), be it there or not."""
@@ -217,48 +222,6 @@ def list_inputs(
 
 def _place(found: StoredObject) -> str:
     return as_text(found.uri)
-
-
-def _walk(
-    fs: fsspec.AbstractFileSystem,
-    folder: str,
-    *,
-    deep: bool,
-    hidden: bool,
-    above: tuple[str, ...] = (),
-) -> Iterator[dict[str, Any]]:
-    """Files below a folder in the order of their whole paths; links are followed, but not in circles.
-
-    Args:
-        fs: where.
-        folder: as `fs` knows it.
-        deep: folders below it, too.
-        hidden: names with a leading dot, too.
-        above: real paths of folders that are not gone into again.
-    """
-    above = (*above, os.path.realpath(folder))
-    entries = []
-    for info in _entries(fs, folder):
-        if not hidden and posixpath.basename(info["name"].rstrip("/")).startswith("."):
-            continue
-        is_link = info.get("islink", False)
-        is_folder = info["type"] == "directory" or (is_link and fs.isdir(info["name"]))
-        if is_folder and os.path.realpath(info["name"]) in above:
-            continue
-        entries.append((info["name"] + ("/" if is_folder else ""), is_folder, info))
-    for _, is_folder, info in sorted(entries, key=lambda entry: as_text(entry[0])):
-        if not is_folder:
-            yield info
-        elif deep:
-            yield from _walk(fs, info["name"], deep=deep, hidden=hidden, above=above)
-
-
-def _entries(fs: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
-    """What is in a folder; nothing if it was removed while the walk was elsewhere."""
-    try:
-        return list(fs.ls(folder, detail=True))
-    except FileNotFoundError:
-        return []
 
 
 def common_root(inputs: Iterable[Pattern | ListFile]) -> str:

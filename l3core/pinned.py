@@ -4,17 +4,17 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
-from typing import BinaryIO, cast
-
-import fsspec
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import BinaryIO, TypeVar, cast
 
 from l3core.checksums import checksum_of, expected_kind, proves
 from l3core.errors import AudioError
 from l3core.ranges import RangedFile
 from l3core.storage import StoredObject, describe
 from l3core.stores import filesystem, is_disk, within
+
+T = TypeVar("T")
+Waiting = Callable[[], AbstractContextManager[None]]
 
 # Objects up to this size are read in one request, and their checksum is checked.
 WHOLE_BYTES = 16 * 2**20
@@ -44,24 +44,28 @@ def readable(listed: StoredObject) -> bool:
 
 
 @contextmanager
-def open_pinned(listed: StoredObject) -> Iterator[BinaryIO]:
+def open_pinned(listed: StoredObject, waiting: Waiting = nullcontext) -> Iterator[BinaryIO]:
     """Open an object for reading, sure that it is the one that was listed.
+
+    Args:
+        listed: the object.
+        waiting: entered while a store is waited for.
 
     Raises:
         AudioError: `vanished`, `forbidden`, `storage-error`, or `changed` if it is (or becomes, while
             it is read) another than was listed.
     """
-    fs, path = filesystem(listed.uri)
+    found = _Pinned(listed, waiting)
+    opened: AbstractContextManager[BinaryIO]
     with _failing_as_audio():
-        opened: AbstractContextManager[BinaryIO]
-        if is_disk(fs):
-            opened = _open_held(listed, lambda: _open_file(fs, path))
+        if is_disk(found.fs):
+            opened = found.held(found.open_file)
         elif listed.size_bytes <= WHOLE_BYTES and expected_kind(listed.checksum) is not None:
-            opened = io.BytesIO(_read_proved(fs, path, listed))
-        elif _is_google(listed.uri):
-            opened = _ranged(partial(_fetch, fs, path, listed), listed.size_bytes)
+            opened = io.BytesIO(found.read_proved())
+        elif found.keeps_versions:
+            opened = _ranged(found.fetch, listed.size_bytes)
         else:
-            opened = _open_held(listed, lambda: _open_ranged(fs, path, listed.size_bytes))
+            opened = found.held(found.open_ranged)
         with opened as file:
             yield file
 
@@ -85,82 +89,91 @@ def _changed() -> AudioError:
     return AudioError("changed", "the file was replaced after it was listed")
 
 
-def _is_google(uri: str) -> bool:
-    """Whether the store keeps to a version that is asked for, also where only the last one is kept."""
-    return uri.startswith(("gs://", "gcs://"))
-
-
-@contextmanager
-def _open_held(listed: StoredObject, opening: Callable[[], BinaryIO]) -> Iterator[BinaryIO]:
-    """A file whose object has the listed version before and after it is read."""
-    _hold_version(listed)
-    try:
-        with opening() as file:
-            yield file
-    finally:  # also when decoding failed: a file that somebody is just copying is no broken one
-        _hold_version(listed)
-
-
-def _hold_version(listed: StoredObject) -> None:
-    now = describe(listed.uri)
-    if (now.size_bytes, now.version) != (listed.size_bytes, listed.version):
-        raise _changed()
-
-
-def _open_file(fs: fsspec.AbstractFileSystem, path: str) -> BinaryIO:
-    if not os.path.isfile(path):
-        raise AudioError("unreadable", "not a file but a pipe, a device or a folder")
-    return cast(BinaryIO, fs.open(path, "rb"))
-
-
-def _open_ranged(fs: fsspec.AbstractFileSystem, path: str, size: int) -> BinaryIO:
-    file = fs.open(path, "rb", cache_type="none")
-
-    def fetch(start: int, stop: int) -> bytes:
-        file.seek(start)
-        return cast(bytes, file.read(stop - start))
-
-    return _ranged(lambda start, stop: within(DEADLINE_S, lambda: fetch(start, stop)), size)
-
-
 def _ranged(fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(RangedFile(fetch, size), BUFFER_BYTES))
 
 
-def _fetch(
-    fs: fsspec.AbstractFileSystem, path: str, listed: StoredObject, start: int, stop: int
-) -> bytes:
-    """Bytes of the version that was listed, from a store that keeps to it."""
-    try:
-        return within(
-            DEADLINE_S, lambda: fs.cat_file(path, start=start, end=stop, generation=listed.version)
-        )
-    except FileNotFoundError:
-        describe(listed.uri)  # raises if it is gone and not only replaced
-        raise _changed() from None
+class _Pinned:
+    """An object as it was listed, and the ways to read no other one."""
 
+    def __init__(self, listed: StoredObject, waiting: Waiting) -> None:
+        self.fs, self.path = filesystem(listed.uri)
+        self._listed = listed
+        self._waiting = waiting
 
-def _read_proved(fs: fsspec.AbstractFileSystem, path: str, listed: StoredObject) -> bytes:
-    """A whole object in one request, read again if its checksum is another than was listed.
+    @property
+    def keeps_versions(self) -> bool:
+        """Whether the store gives the version that it is asked for, or nothing."""
+        return self._listed.uri.startswith(("gs://", "gcs://"))
 
-    Raises:
-        AudioError: it is (or was, in between) replaced, or comes wrong again and again.
-        FileNotFoundError: it is gone.
-    """
-    pin = (
-        {"generation": listed.version} if _is_google(listed.uri) else {}
-    )  # of others the checksum tells
-    for _ in range(READ_TRIES):
+    @contextmanager
+    def held(self, opening: Callable[[], BinaryIO]) -> Iterator[BinaryIO]:
+        """A file whose object has the listed version before and after it is read."""
+        self._hold_version()
         try:
-            content = within(DEADLINE_S, lambda: cast(bytes, fs.cat_file(path, **pin)))
+            with opening() as file:
+                yield file
+        finally:  # also when decoding failed: a file that somebody is just copying is no broken one
+            self._hold_version()
+
+    def open_file(self) -> BinaryIO:
+        """A file on a disk."""
+        if not os.path.isfile(self.path):
+            raise AudioError("unreadable", "not a file but a pipe, a device or a folder")
+        return cast(BinaryIO, self.fs.open(self.path, "rb"))
+
+    def open_ranged(self) -> BinaryIO:
+        """An object of any store, in ranges."""
+        file = self._ask(lambda: self.fs.open(self.path, "rb", cache_type="none"))
+
+        def fetch(start: int, stop: int) -> bytes:
+            file.seek(start)
+            return cast(bytes, file.read(stop - start))
+
+        return _ranged(lambda *part: self._ask(lambda: fetch(*part)), self._listed.size_bytes)
+
+    def fetch(self, start: int, stop: int) -> bytes:
+        """Bytes of the listed version, where the store `keeps_versions`."""
+        pin = {"generation": self._listed.version}
+        try:
+            return self._ask(lambda: self.fs.cat_file(self.path, start=start, end=stop, **pin))
         except FileNotFoundError:
-            describe(listed.uri)
-            break
-        if proves(content, listed.checksum):
-            return content
-        _hold_version(listed)
-    else:
+            raise self._replaced() from None
+
+    def read_proved(self) -> bytes:
+        """All of it in one request, read again if its checksum is another than was listed.
+
+        Raises:
+            AudioError: it is (or was, in between) replaced, or comes wrong again and again.
+            FileNotFoundError: it is gone.
+        """
+        # of others the checksum tells
+        pin = {"generation": self._listed.version} if self.keeps_versions else {}
+        for _ in range(READ_TRIES):
+            try:
+                content: bytes = self._ask(lambda: self.fs.cat_file(self.path, **pin))
+            except FileNotFoundError:
+                raise self._replaced() from None
+            if proves(content, self._listed.checksum):
+                return content
+            self._hold_version()
         raise AudioError(
             "storage-error", "what the store sends does not have the checksum that it tells"
         )
-    raise _changed()
+
+    def _ask(self, action: Callable[[], T]) -> T:
+        with self._waiting():
+            return within(DEADLINE_S, action)
+
+    def _hold_version(self) -> None:
+        now = describe(self._listed.uri) if is_disk(self.fs) else self._ask(self._describe)
+        if (now.size_bytes, now.version) != (self._listed.size_bytes, self._listed.version):
+            raise _changed()
+
+    def _replaced(self) -> AudioError:
+        """The error of a version that is not there; FileNotFoundError if there is no other one."""
+        self._ask(self._describe)
+        return _changed()
+
+    def _describe(self) -> StoredObject:
+        return describe(self._listed.uri)

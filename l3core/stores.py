@@ -143,6 +143,11 @@ def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
     return isinstance(fs, _Translating)
 
 
+def is_remote(uri: str) -> bool:
+    """Whether reading an object is mostly waiting for an answer."""
+    return uri.partition("://")[0] in STORES
+
+
 def unwrapped(fs: Any) -> fsspec.AbstractFileSystem:
     """The client itself."""
     return fs.wrapped if isinstance(fs, _Translating) else fs

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from l3core.ahead import IO_CONCURRENCY
 from l3core.errors import BusyError, UsageError
 from launch.beam_options import add_runner_flags, parse_with_beam
 from launch.options import (
@@ -50,6 +51,13 @@ def build_parser(prog: str) -> Parser:
         metavar="N",
         help="processes that embed, each with its model and its share of the shards; what fails in one "
         "is told when the others are done (default 1: this process, whose model uses all cores)",
+    )
+    add(
+        "--io-concurrency",
+        type=positive,
+        default=IO_CONCURRENCY,
+        metavar="N",
+        help=f"objects that a worker reads from a store at the same time (default {IO_CONCURRENCY})",
     )
     add("--if-running", choices=("fail", "skip"), default="fail", help="when another run is at work")
     add("--full", action="store_true", help="embed unchanged files again, too")

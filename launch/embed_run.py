@@ -306,6 +306,7 @@ def _execute(
         fingerprint=plan.fingerprint,
         spec=plan.spec,
         weights=weights_uri,
+        io_concurrency=args.io_concurrency,
         spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
     )

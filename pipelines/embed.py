@@ -36,7 +36,14 @@ class _EmbedShard(beam.DoFn):
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
         paths = TablePaths(job.table)
-        manifest = embed_shard(paths, job.run_id, element, embedder_for(job), decoders=job.decoders)
+        manifest = embed_shard(
+            paths,
+            job.run_id,
+            element,
+            embedder_for(job),
+            decoders=job.decoders,
+            io_concurrency=job.io_concurrency,
+        )
         keep_renewed(paths, job.fingerprint, job.run_id)
         for clip in manifest["clips"]:
             Metrics.counter("l3flow", f"clips_{clip['status']}").inc()

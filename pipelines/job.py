@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from l3core.ahead import IO_CONCURRENCY
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedJob:
@@ -15,6 +17,7 @@ class EmbedJob:
         spec: fields of the `EmbeddingSpec`.
         weights: URI of the table's copy of the weights.
         decoders: recordings that a worker decodes at the same time; None: by its number of cores.
+        io_concurrency: objects that it reads from a store at the same time.
         spread_rewrites: whether files are rewritten by the workers; else by the last step, which saves a
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.
@@ -26,5 +29,6 @@ class EmbedJob:
     spec: dict[str, Any]
     weights: str
     decoders: int | None = None
+    io_concurrency: int = IO_CONCURRENCY
     spread_rewrites: bool = True
     info: dict[str, Any] = field(default_factory=dict)

@@ -2,8 +2,10 @@
 
 import posixpath
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
+from l3core.ahead import map_ahead
 from l3core.audio import AudioInfo, Recording, seeks_exactly
 from l3core.errors import AudioError
 from l3core.pinned import open_pinned
@@ -16,6 +18,7 @@ from l3core.table.delta import Work
 SHARD_BYTES = 256 * 2**20
 SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
 PROBE_BYTES = 32 * 2**20  # larger objects are opened, to cut long recordings
+PROBED_TOGETHER = 256
 # Bytes of a second of audio where an object is not opened: only for cutting even shards.
 BYTES_PER_SECOND = {".flac": 60_000, ".ogg": 16_000, ".oga": 16_000, ".opus": 12_000, ".mp3": 20_000}
 BYTES_PER_SECOND_ELSE = 120_000
@@ -61,10 +64,7 @@ def shard_windows(spec: EmbeddingSpec) -> int:
 def cut_pieces(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[Piece]:
     """Recordings as pieces; a long one is cut every `shard_windows`, wherever shards will end."""
     step = shard_windows(spec)
-    for clip_id, listed in todo:
-        windows = None
-        if listed.size_bytes > PROBE_BYTES:
-            windows = _windows_of(listed, spec)
+    for (clip_id, listed), windows in _probed(todo, spec):
         if windows is None:
             yield Piece(clip_id, *listed, 0, None, _estimate(listed, spec))
             continue
@@ -72,6 +72,15 @@ def cut_pieces(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[Piece]:
         for first in cuts:
             last = None if first == cuts[-1] else first + step
             yield Piece(clip_id, *listed, first, last, min(step, windows - first))
+
+
+def _probed(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[tuple[Work, int | None]]:
+    """Recordings with their windows; those of large objects, which are opened side by side."""
+    works = iter(todo)
+    while some := list(islice(works, PROBED_TOGETHER)):
+        large = [work for work in some if work.listed.size_bytes > PROBE_BYTES]
+        probed = dict(zip(large, map_ahead(lambda work: _windows_of(work.listed, spec), large)))
+        yield from ((work, probed.get(work)) for work in some)
 
 
 def _windows_of(listed: StoredObject, spec: EmbeddingSpec) -> int | None:

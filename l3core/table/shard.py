@@ -12,6 +12,7 @@ from io import BufferedReader
 from typing import Any, TypeVar
 
 from l3core import storage
+from l3core.ahead import IO_CONCURRENCY
 from l3core.audio import AudioInfo, Recording
 from l3core.checksums import checksum_of
 from l3core.embedding import Embedder
@@ -20,6 +21,7 @@ from l3core.machine import usable_cores
 from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
+from l3core.stores import is_remote
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
@@ -28,6 +30,7 @@ from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import Written, file_facts, writing_windows
+from l3core.turns import Turns
 
 # A thread reads and decodes about 1,000 x real time; on two cores a second one only takes turns with it
 # (short clips: 25 % more CPU, no less time).
@@ -84,6 +87,7 @@ def embed_shard(
     embedder: Embedder,
     *,
     decoders: int | None = None,
+    io_concurrency: int = IO_CONCURRENCY,
 ) -> dict[str, Any]:
     """Embed the pieces of a shard; a shard that is done already is left as it is.
 
@@ -94,7 +98,8 @@ def embed_shard(
         run_id: of the run.
         shard: its name.
         embedder: of the run's spec.
-        decoders: recordings that are read and decoded at the same time; None: by the number of cores.
+        decoders: recordings that are decoded at the same time; None: by the number of cores.
+        io_concurrency: objects that are read from a store at the same time.
 
     Returns:
         The manifest: file, ledger rows and busy times.
@@ -112,7 +117,10 @@ def embed_shard(
     watch = Stopwatch()
     notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
-    written = _embed(file, outcomes, embedder, watch, notes, decoders)
+    remote = any(is_remote(outcome.piece.uri) for outcome in outcomes)
+    readers = max(decoders, io_concurrency) if remote else decoders
+    turns = Turns(decoders, partial(watch.timing, "wait_for_turn"))
+    written = _embed(file, outcomes, embedder, watch, notes, readers, turns)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -137,15 +145,16 @@ def _embed(
     embedder: Embedder,
     watch: Stopwatch,
     notes: ShardNotes,
-    decoders: int,
+    readers: int,
+    turns: Turns,
 ) -> Written:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     ahead = prefetch(
-        (partial(_segments, outcome, embedder, watch) for outcome in outcomes),
-        threads=decoders,
-        sources_ahead=max(RECORDINGS_AHEAD, decoders),
+        (partial(_segments, outcome, embedder, watch, turns) for outcome in outcomes),
+        threads=readers,
+        sources_ahead=max(RECORDINGS_AHEAD, readers),
         items_ahead=SEGMENTS_AHEAD,
         waited=partial(watch.add, "wait_for_model"),
     )
@@ -174,13 +183,13 @@ def _embed(
 
 
 def _segments(
-    outcome: Outcome, embedder: Embedder, watch: Stopwatch
+    outcome: Outcome, embedder: Embedder, watch: Stopwatch, turns: Turns
 ) -> Iterator[tuple[Outcome, Segment]]:
     """Segments of a piece; where it fails its outcome notes why, and the segments end."""
-    segments = _read_segments(outcome, embedder, watch)
+    segments = _read_segments(outcome, embedder, watch, turns)
     while True:
         try:
-            with watch.timing("resample"):
+            with turns.turn(), watch.timing("resample"):
                 segment = next(segments, None)
         except AudioError as error:
             outcome.error = error
@@ -200,10 +209,12 @@ def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
         yield item
 
 
-def _read_segments(outcome: Outcome, embedder: Embedder, watch: Stopwatch) -> Iterator[Segment]:
+def _read_segments(
+    outcome: Outcome, embedder: Embedder, watch: Stopwatch, turns: Turns
+) -> Iterator[Segment]:
     piece = outcome.piece
     with ExitStack() as stack:
-        opened = open_pinned(piece.listed)
+        opened = open_pinned(piece.listed, turns.lend)
         file = stack.enter_context(watch.timing_ends("read", opened))
         if outcome.checksum is None and piece.first_window == 0:
             with watch.timing("read"):

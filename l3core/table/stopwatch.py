@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Work first, then what the decoders and the model wait for each other.
-KINDS = ("read", "decode", "resample", "model", "write", "wait_for_audio", "wait_for_model")
+# Work first, then what the readers, the decoders among them and the model wait for each other.
+KINDS = (
+    *("read", "decode", "resample", "model", "write"),
+    *("wait_for_audio", "wait_for_turn", "wait_for_model"),
+)
 
 
 class Stopwatch:
