@@ -235,7 +235,7 @@ def reach(uri: str, seconds: float = REACH_S) -> None:
         CredentialsError: from `filesystem`.
         StorageError: there is no answer.
     """
-    if uri.partition("://")[0] not in STORES:
+    if not is_remote(uri):
         return
     try:
         within(seconds, lambda: _look(uri))

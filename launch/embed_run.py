@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from l3core import storage
@@ -85,7 +85,9 @@ def _embed(
     run_id: str,
 ) -> tuple[Plan, dict[str, Any]]:
     inputs, weights = _open(args, paths, spec)
-    if not args.allow_empty and next(_listing(args, inputs, paths), None) is None:
+    listing = _listing(args, inputs, paths)
+    first = list(islice(listing, 1))
+    if not (args.allow_empty or first):
         raise UsageError(
             f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
         )
@@ -93,7 +95,7 @@ def _embed(
         with _writable(args.output):
             stack.enter_context(holding(paths, spec.fingerprint(weights.digest), run_id))
         stack.enter_context(interruptible())
-        plan = _plan(args, paths, inputs, spec, weights, run_id)
+        plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id)
         return plan, _execute(args, paths, plan, spec, weights, beam_options)
 
 
@@ -110,6 +112,7 @@ def _plan(
     args: argparse.Namespace,
     paths: TablePaths,
     inputs: Sequence[Pattern | ListFile],
+    found: Iterator[StoredObject],
     spec: EmbeddingSpec,
     weights: Weights,
     run_id: str,
@@ -118,7 +121,7 @@ def _plan(
     fingerprint = spec.fingerprint(weights.digest)
     state = repair(paths)
     _check_there(args, paths, state, inputs, fingerprint)
-    listing = Counted(_listing(args, inputs, paths))
+    listing = Counted(found)
     known = sum(state.files[path]["rows"] for path in state.ledger(fingerprint))
 
     def look() -> Steps:

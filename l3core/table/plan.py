@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import IO, Any
 
 from l3core import storage
+from l3core.ahead import map_ahead
 from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
@@ -293,19 +295,25 @@ def _unspool(spool: IO[str]) -> Iterator[Piece]:
 def _write_shards(
     paths: TablePaths, run_id: str, pieces: Iterable[Piece], target: int
 ) -> Iterator[ShardPlan]:
+    return map_ahead(partial(_write_shard, paths, run_id), enumerate(_filled(pieces, target)))
+
+
+def _filled(pieces: Iterable[Piece], target: int) -> Iterator[list[Piece]]:
+    """Pieces shared out, in shards of about `target` windows."""
     shard: list[Piece] = []
-    filled = number = 0
+    filled = 0
     for piece in pieces:
         if shard and (filled + piece.estimate > target or len(shard) >= SHARD_CLIPS):
-            yield _write_shard(paths, run_id, number, shard)
-            shard, filled, number = [], 0, number + 1
+            yield shard
+            shard, filled = [], 0
         shard.append(piece)
         filled += piece.estimate
     if shard:
-        yield _write_shard(paths, run_id, number, shard)
+        yield shard
 
 
-def _write_shard(paths: TablePaths, run_id: str, number: int, pieces: list[Piece]) -> ShardPlan:
+def _write_shard(paths: TablePaths, run_id: str, shard: tuple[int, list[Piece]]) -> ShardPlan:
+    number, pieces = shard
     name = f"{number:06d}"
     uri = storage.join(paths.staging(run_id), "shards", f"{name}.json")
     storage.write_bytes(uri, json.dumps(pieces).encode())

@@ -12,7 +12,7 @@ from io import BufferedReader
 from typing import Any, TypeVar
 
 from l3core import storage
-from l3core.ahead import IO_CONCURRENCY
+from l3core.ahead import IO_CONCURRENCY, map_ahead
 from l3core.audio import AudioInfo, Recording
 from l3core.checksums import checksum_of
 from l3core.embedding import Embedder
@@ -106,9 +106,11 @@ def embed_shard(
     """
     done = storage.join(paths.staging(run_id), "done")
     manifest_uri = storage.join(done, f"{shard}.json")
-    if storage.is_object(manifest_uri):  # a runner may try an element again
+    # a runner may try an element again, even after the commit
+    is_done, is_committed = map_ahead(storage.is_object, [manifest_uri, paths.record(run_id)])
+    if is_done:
         return read_json(manifest_uri)
-    if storage.is_object(paths.record(run_id)):  # even after the commit
+    if is_committed:
         return {"shard": shard, "file": None, "pieces": [], "clips": []}
     # a runner may also try it twice at the same time: each writes its own file, one manifest counts
     name = f"{run_id}-{shard}-{uuid.uuid4().hex[:8]}.parquet"
