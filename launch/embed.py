@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from l3core.ahead import IO_CONCURRENCY
 from l3core.errors import BusyError, UsageError
+from l3core.table.failures import MOST_STORAGE_ERRORS
 from launch.beam_options import add_runner_flags, parse_with_beam
 from launch.options import (
     Parser,
     add_output_flags,
     add_spec_flags,
     byte_count,
+    most,
     positive,
     spec_of,
 )
@@ -70,6 +72,13 @@ def build_parser(prog: str) -> Parser:
         type=byte_count,
         metavar="SIZE",
         help="windows files that may be rewritten, as 20GB (default: half of the spec's, and 10GB)",
+    )
+    add(
+        "--max-storage-errors",
+        type=most,
+        default=MOST_STORAGE_ERRORS,
+        metavar="N|N%",
+        help="objects that the store may fail to give; with more the run fails (default 1%%, or 20)",
     )
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")

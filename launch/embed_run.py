@@ -179,7 +179,11 @@ def _rules(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile]) -> Ru
 
 
 def _limits(args: argparse.Namespace) -> Limits:
-    return Limits(allow_shrink=args.allow_shrink, max_rewrite=args.max_rewrite)
+    return Limits(
+        allow_shrink=args.allow_shrink,
+        max_rewrite=args.max_rewrite,
+        max_storage_errors=args.max_storage_errors,
+    )
 
 
 def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
@@ -310,6 +314,7 @@ def _execute(
         spec=plan.spec,
         weights=weights_uri,
         io_concurrency=args.io_concurrency,
+        max_storage_errors=plan.max_storage_errors,
         spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
     )

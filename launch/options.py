@@ -15,6 +15,7 @@ from l3core.models import MODELS
 from l3core.resampling import RESAMPLERS
 from l3core.spec import PRECISIONS, EmbeddingSpec
 from l3core.stores import configure
+from l3core.table.failures import Most
 from l3core.windows import GRIDS
 
 # Fields of EmbeddingSpec whose flag is called otherwise.
@@ -104,6 +105,14 @@ def byte_count(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"needs bytes as 500MB or 20GB, got {text!r}")
     return int(float(match[1]) * 1000 ** " kMGT".index(match[2].replace("K", "k") or " "))
+
+
+def most(text: str) -> Most:
+    """A number, or a share as `5%`, for argparse."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%|(\d+)", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"needs a number or a share as 5%, got {text!r}")
+    return Most(float(match[1]) / 100, 0) if match[1] else Most(0.0, int(match[2]))
 
 
 def key_value(text: str) -> tuple[str, str]:

@@ -43,6 +43,7 @@ class _EmbedShard(beam.DoFn):
             embedder_for(job),
             decoders=job.decoders,
             io_concurrency=job.io_concurrency,
+            max_storage_errors=job.max_storage_errors,
         )
         keep_renewed(paths, job.fingerprint, job.run_id)
         for clip in manifest["clips"]:

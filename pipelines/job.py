@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l3core.ahead import IO_CONCURRENCY
+from l3core.table.failures import MOST_STORAGE_ERRORS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class EmbedJob:
         weights: URI of the table's copy of the weights.
         decoders: recordings that a worker decodes at the same time; None: by its number of cores.
         io_concurrency: objects that it reads from a store at the same time.
+        max_storage_errors: objects that the store may fail to give.
         spread_rewrites: whether files are rewritten by the workers; else by the last step, which saves a
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.
@@ -30,5 +32,6 @@ class EmbedJob:
     weights: str
     decoders: int | None = None
     io_concurrency: int = IO_CONCURRENCY
+    max_storage_errors: int = MOST_STORAGE_ERRORS.number
     spread_rewrites: bool = True
     info: dict[str, Any] = field(default_factory=dict)

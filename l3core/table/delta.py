@@ -103,6 +103,11 @@ class Tally:
     held: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def to_embed(self) -> int:
+        """Objects that have to be embedded."""
+        return sum(count for what, count in self.counts.items() if what not in _NO_WORK)
+
     def to_rewrite(self) -> list[str]:
         """Files that keep some of their clips and lose others."""
         return [file for file, clips in self.dropped.items() if 0 < clips < self.held[file]]

@@ -1,9 +1,10 @@
-"""What a run may not do unasked: shrink a table, or write much of it again."""
+"""What a run may not do unasked: shrink a table, write much of it again, or do without its input."""
 
 from dataclasses import dataclass
 
 from l3core.errors import UsageError
 from l3core.table.delta import Tally
+from l3core.table.failures import MOST_STORAGE_ERRORS, Most
 from l3core.table.state import TableState
 
 MOST_PRUNED = 0.1  # of a partition's clips or windows
@@ -19,10 +20,12 @@ class Limits:
         allow_shrink: prune more than `MOST_PRUNED` of a partition.
         max_rewrite: bytes of windows files that may be rewritten; None: half of the partition, and
             10 GB in any case.
+        max_storage_errors: objects that the store may fail to give.
     """
 
     allow_shrink: bool = False
     max_rewrite: int | None = None
+    max_storage_errors: Most = MOST_STORAGE_ERRORS
 
     def check(self, state: TableState, fingerprint: str, tally: Tally) -> int:
         """Bytes of windows files that will be rewritten.

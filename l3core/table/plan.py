@@ -31,6 +31,7 @@ from l3core.table.adopt import (
     with_shards,
 )
 from l3core.table.delta import Note, Rules, Tally, Work, find_work
+from l3core.table.failures import MOST_STORAGE_ERRORS
 from l3core.table.journal import fence
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
@@ -70,6 +71,7 @@ class Plan:
         gone: clips of the ledger that the patterns name and that are not there.
         pruned: of those, whose windows are dropped.
         to_rewrite: bytes of windows files that hold some replaced or pruned clips.
+        max_storage_errors: objects that the store may fail to give.
         dead: runs whose staging folders this run takes over, and removes.
         noted: ledger rows change without embedding.
         empty: none does, and nothing is to embed: the table stays as it is.
@@ -88,6 +90,7 @@ class Plan:
     gone: int = 0
     pruned: int = 0
     to_rewrite: int = 0
+    max_storage_errors: int = MOST_STORAGE_ERRORS.number
     dead: tuple[str, ...] = ()
     noted: bool = False
     empty: bool = False
@@ -162,7 +165,8 @@ def make_plan(
     # both lists go through files, because the first is read twice and they may not fit in memory
     with _spool_file() as pieces, _spool_file() as notes:
         total = _spool(cut_pieces(_works(work, notes), spec), pieces)
-        to_rewrite = (limits or Limits()).check(state, fingerprint, tally)
+        limits = limits or Limits()
+        to_rewrite = limits.check(state, fingerprint, tally)
         if owner := lost_to(paths, fingerprint, run_id):  # before it is thought to be a dead one
             raise RunError(f"run {owner} has taken over from this one, which was silent for too long")
         dead = dead_runs(paths, run_id, fingerprint)
@@ -180,6 +184,7 @@ def make_plan(
             gone=tally.gone,
             pruned=tally.pruned_clips,
             to_rewrite=to_rewrite,
+            max_storage_errors=limits.max_storage_errors.of(tally.to_embed),
             dead=tuple(dead),
             noted=notes.tell() > 0,
             empty=not (total or notes.tell()) and state.root is not None,

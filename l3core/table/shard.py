@@ -4,7 +4,7 @@ import socket
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
@@ -22,6 +22,7 @@ from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.stores import is_remote
+from l3core.table.failures import MOST_STORAGE_ERRORS, Failures
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
@@ -88,6 +89,7 @@ def embed_shard(
     *,
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
+    max_storage_errors: int = MOST_STORAGE_ERRORS.number,
 ) -> dict[str, Any]:
     """Embed the pieces of a shard; a shard that is done already is left as it is.
 
@@ -100,6 +102,7 @@ def embed_shard(
         embedder: of the run's spec.
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
+        max_storage_errors: of the run; with more in this shard alone it need not go on.
 
     Returns:
         The manifest: file, ledger rows and busy times.
@@ -121,8 +124,9 @@ def embed_shard(
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
     remote = any(is_remote(outcome.piece.uri) for outcome in outcomes)
     readers = max(decoders, io_concurrency) if remote else decoders
+    failed = Failures(max_storage_errors).count
     turns = Turns(decoders, partial(watch.timing, "wait_for_turn"))
-    written = _embed(file, outcomes, embedder, watch, notes, readers, turns)
+    written = _embed(file, outcomes, embedder, watch, notes, readers, turns, failed)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -149,12 +153,13 @@ def _embed(
     notes: ShardNotes,
     readers: int,
     turns: Turns,
+    failed: Callable[[AudioError], None],
 ) -> Written:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     ahead = prefetch(
-        (partial(_segments, outcome, embedder, watch, turns) for outcome in outcomes),
+        (partial(_segments, outcome, embedder, watch, turns, failed) for outcome in outcomes),
         threads=readers,
         sources_ahead=max(RECORDINGS_AHEAD, readers),
         items_ahead=SEGMENTS_AHEAD,
@@ -185,7 +190,11 @@ def _embed(
 
 
 def _segments(
-    outcome: Outcome, embedder: Embedder, watch: Stopwatch, turns: Turns
+    outcome: Outcome,
+    embedder: Embedder,
+    watch: Stopwatch,
+    turns: Turns,
+    failed: Callable[[AudioError], None],
 ) -> Iterator[tuple[Outcome, Segment]]:
     """Segments of a piece; where it fails its outcome notes why, and the segments end."""
     segments = _read_segments(outcome, embedder, watch, turns)
@@ -195,6 +204,7 @@ def _segments(
                 segment = next(segments, None)
         except AudioError as error:
             outcome.error = error
+            failed(error)
             return
         if segment is None:
             return

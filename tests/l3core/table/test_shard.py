@@ -238,6 +238,18 @@ def test_forbidden_and_broken_objects(table, one_shard):
     assert again.counts == {"unchanged": 1, "retried": 1, "failed before": 1}
 
 
+def test_more_storage_errors_than_the_run_may_have_end_a_shard(table, one_shard):
+    Guarded.register()
+    folder = f"guarded://{uuid.uuid4().hex}"
+    for name in ("a.wav", "broken.wav"):
+        with storage.writing(f"{folder}/{name}") as file:
+            soundfile.write(file, noise(1.0), 8_000, format="WAV")
+    run = PlainRun(folder, table, "run-1").make_plan()
+    with pytest.raises(RunError, match="1 objects could not be read from their store"):
+        embed_shard(run.paths, "run-1", "000000", run.embedder, max_storage_errors=0)
+    assert done(run) == []
+
+
 def test_windows_of_many_clips_share_batches(tmp_path, table, one_shard):
     """Batches of 16 windows hold clips of 5: rows must still be those of each clip alone."""
     corpus = write_files(tmp_path / "corpus", 20)
