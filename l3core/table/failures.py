@@ -34,8 +34,8 @@ def check_storage_errors(count: int, most: int) -> None:
     """
     if count > most:
         raise RunError(
-            f"{count} objects could not be read from their store, --max-storage-errors allows {most}: "
-            "run it again when the store answers (the shards that are finished will be taken over)"
+            f"objects that could not be read from their store: {count}, and --max-storage-errors allows "
+            f"{most}: run it again when the store answers (the shards that are finished will be taken over)"
         )
 
 

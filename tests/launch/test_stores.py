@@ -84,7 +84,9 @@ def test_a_store_that_is_down_fails_the_run_before_its_commit(gcs, tmp_path, mon
 
     assert embed(f"{bucket}/c", table, "--max-storage-errors", "9") == 1
     said = capsys.readouterr().err.strip()
-    assert re.search(r"10 objects could not be read from their store, --max-storage-errors allows", said)
+    assert re.search(
+        r"could not be read from their store: 10, and --max-storage-errors allows 9: run it again", said
+    )
     assert "\n" not in said
     assert rows(table) == before
     assert load_state(TablePaths(str(table))).commits == 1

@@ -16,5 +16,5 @@ def test_a_shard_with_more_than_the_whole_run_may_have_is_given_up():
     failures = Failures(2)
     for status in ("storage-error", "unreadable", "vanished", "changed", "storage-error", "forbidden"):
         failures.count(AudioError(status, "why"))
-    with pytest.raises(RunError, match="3 objects could not be read from their store"):
+    with pytest.raises(RunError, match="could not be read from their store: 3, and"):
         failures.count(AudioError("storage-error", "why"))
