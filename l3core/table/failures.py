@@ -35,7 +35,7 @@ def check_storage_errors(count: int, most: int) -> None:
     if count > most:
         raise RunError(
             f"objects that could not be read from their store: {count}, and --max-storage-errors allows "
-            f"{most}: run it again when the store answers (the shards that are finished will be taken over)"
+            f"{most}: run it again when the store answers (finished shards will be taken over)"
         )
 
 
