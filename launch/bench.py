@@ -18,7 +18,8 @@ from launch.quiet import quiet_libraries
 if TYPE_CHECKING:
     from launch.benchmarks.figures import Figure
 
-PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "delta", "crossval")
+ALL_PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "delta", "crossval")
+PARTS = (*ALL_PARTS, "store")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
 # The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
 # takes as long as ever.
@@ -37,6 +38,7 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   planning   planning 1,000,000 names, listing 100,000 files
   delta      a second run: planning and updating ledgers of 1,000,000 files, embedding nothing or 1
              in 1,000 of 10,000, thirty nights of a few (minutes)
+  store      the whole command from --bucket to --bucket, beside the same on the disk
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
 
 examples:
@@ -45,6 +47,7 @@ examples:
   l3flow bench plumbing --minutes 20 --profile
   l3flow bench memory planning delta
   l3flow bench crossval
+  l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
 """
 
 
@@ -53,7 +56,8 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help="those parts; default: the first four")
-    add("--all", action="store_true", help="all parts")
+    add("--all", action="store_true", help="all parts but store")
+    add("--bucket", metavar="URI", help="with store: a place to write to, which is cleared afterwards")
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
         "--seconds",
@@ -73,11 +77,13 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Measure and print; returns the exit code."""
     args = parser.parse(argv)
     spec = spec_of(args)
-    parts = PARTS if args.all else args.parts or DEFAULT_PARTS
+    parts = ALL_PARTS if args.all else args.parts or DEFAULT_PARTS
     if args.all and args.parts:
         parser.error("--all is all parts: name some or give --all")
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    if ("store" in parts) != (args.bucket is not None):
+        parser.error("store and --bucket URI belong together")
     if args.minutes < LEAST_MINUTES:
         parser.error(f"--minutes needs at least {LEAST_MINUTES}, got {args.minutes}")
     if args.profile and "plumbing" not in parts:
@@ -112,7 +118,7 @@ def _measure(
 
     if "model" in parts:
         yield from model.bare_model(spec, args.seconds)
-    if {"stages", "plumbing", "whole"} & set(parts):
+    if {"stages", "plumbing", "whole", "store"} & set(parts):
         long, short = corpora.make_corpora(folder, args.minutes)
     if "stages" in parts:
         yield from model.stages(spec, long / "recording.wav", folder)
@@ -126,6 +132,10 @@ def _measure(
             more = corpora.make_corpora(folder / "more", MORE_AUDIO * args.minutes)
             other = replace(spec, hop_s=SECOND_HOP_S)
             yield from whole.whole_runs(other, more, folder, seconds=args.seconds)
+    if "store" in parts:
+        from launch.benchmarks import store
+
+        yield from store.store_runs(spec, (long, short), folder, args.bucket)
     if "memory" in parts:
         yield from whole.memory(folder, scale=args.scale)
     if "planning" in parts:

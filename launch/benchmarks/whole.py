@@ -41,13 +41,17 @@ class Whole(NamedTuple):
 
 
 def run_whole(
-    flags: Sequence[str], corpus: Path, table: Path, *, program: Sequence[str] = ("-m", "launch.main")
+    flags: Sequence[str],
+    corpus: Path | str,
+    table: Path | str,
+    *,
+    program: Sequence[str] = ("-m", "launch.main"),
 ) -> Whole:
     """Run the command on a corpus.
 
     Args:
         flags: of the command.
-        corpus: folder of audio.
+        corpus: folder of audio, or its URI.
         table: where to embed it.
         program: how Python is told to run the command.
     """

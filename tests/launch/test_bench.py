@@ -5,6 +5,7 @@ import json
 import pytest
 
 from l3core.errors import RunError
+from l3core.stores import filesystem
 from launch.benchmarks import delta, identity, ledgers
 from launch.benchmarks.corpora import make_clips
 from launch.main import main
@@ -50,6 +51,8 @@ def test_a_part_alone(capsys):
         (["--minutes", "nan"], "--minutes: needs a number above 0"),
         (["--minutes", "0.03"], "--minutes needs at least 0.1"),
         (["--seconds", "inf"], "--seconds: needs a number above 0"),
+        (["store"], "store and --bucket URI belong together"),
+        (["model", "--bucket", "gs://b"], "store and --bucket URI belong together"),
         (["model", "--profile"], "--profile is of the plumbing"),
     ],
 )
@@ -58,6 +61,21 @@ def test_what_cannot_be_measured_is_refused(capsys, flags, part):
     error = capsys.readouterr().err
     assert part in error
     assert error.count("\n") == 1
+
+
+def test_a_store_is_measured_beside_the_disk_and_left_clean(gcs, capsys):
+    bucket = gcs.make_bucket("bench-of-a-store")
+    answer = measured(
+        capsys, "store", "--bucket", bucket, "--model", "edgel3-sea-64", "--minutes", "0.1"
+    )
+    assert [figure["name"] for figure in answer["figures"]] == [
+        "store",
+        "store / disk",
+        "store / disk",
+    ] * 2
+    assert all(figure["value"] > 0 for figure in answer["figures"])
+    fs, path = filesystem(bucket)
+    assert fs.find(path) == []
 
 
 def test_the_profile_names_the_three_largest_costs(capsys):
