@@ -18,7 +18,6 @@ from l3core.atomic import make_folder
 from l3core.atomic import write_bytes as write_bytes
 from l3core.atomic import writing as writing
 from l3core.checksums import checksum_in
-from l3core.errors import UsageError
 from l3core.stores import filesystem as filesystem
 from l3core.stores import is_disk, unwrapped
 
@@ -234,21 +233,6 @@ def sizes_below(uri: str) -> dict[str, int]:
     fs.invalidate_cache(path)
     infos = fs.ls(path, detail=True)
     return {posixpath.basename(info["name"].rstrip("/")): int(info["size"] or 0) for info in infos}
-
-
-def files_below(uri: str) -> list[str]:
-    """Paths of all files below a folder, relative to it, sorted; hidden ones are left out.
-
-    Raises:
-        UsageError: there is no such folder.
-    """
-    fs, path = filesystem(uri)
-    path = path.rstrip("/")
-    if type_of(fs, path) != "directory":
-        raise UsageError(f"{uri} is no folder")
-    fs.invalidate_cache(path)
-    below = (name.removeprefix(path).lstrip("/") for name in fs.find(path))
-    return sorted(name for name in below if not any(part.startswith(".") for part in name.split("/")))
 
 
 def modified_s(uri: str) -> float:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import fsspec
 
 from l3core.ahead import IO_CONCURRENCY
-from l3core.errors import StorageError
-from l3core.storage import as_text
-from l3core.stores import is_disk, is_object_store
+from l3core.errors import StorageError, UsageError
+from l3core.storage import as_text, type_of
+from l3core.stores import filesystem, is_disk, is_object_store
 
 Info = dict[str, Any]
 
@@ -62,6 +62,20 @@ def walk(
     threads = nullcontext(None) if is_disk(fs) else ThreadPoolExecutor(IO_CONCURRENCY)
     with threads as pool:
         yield from _Walk(fs, pool, deep=deep, hidden=hidden).below(folder, above)
+
+
+def files_below(uri: str) -> list[str]:
+    """Paths of all files below a folder, relative to it, sorted; hidden ones are left out.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    fs, path = filesystem(uri)
+    path = path.rstrip("/")
+    if type_of(fs, path) != "directory":
+        raise UsageError(f"{uri} is no folder")
+    infos = walk(fs, path, deep=True, hidden=False)
+    return [info["name"].removeprefix(path).lstrip("/") for info in infos]
 
 
 class _Walk:

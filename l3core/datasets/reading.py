@@ -9,6 +9,7 @@ from typing import NamedTuple
 from l3core import storage
 from l3core.datasets.base import Annotation, Dataset, DatasetError, LabelledClip
 from l3core.datasets.tables import first_few
+from l3core.walk import files_below
 
 DIFFERENCES_SHOWN = 3  # in one line of an error
 
@@ -53,7 +54,7 @@ def read_dataset(
         DatasetError: no such dataset there, one that was altered, or one that lacks clips.
     """
     root = storage.absolute(root).rstrip("/")
-    files = storage.files_below(root)
+    files = files_below(root)
     metadata = _read_metadata(dataset, root, files)
     keyed = [(key, path) for path in files if (key := dataset.key_of(path)) is not None]
     paths = nearest(keyed)

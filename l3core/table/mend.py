@@ -12,6 +12,7 @@ from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
 from l3core.table.lock import owners, refuse_if_busy
 from l3core.table.state import journal_entries, keep_index, load_state
+from l3core.walk import files_below
 
 
 def mend(paths: TablePaths, run_id: str) -> Iterator[str]:
@@ -87,7 +88,7 @@ def _remove_orphans(paths: TablePaths) -> Iterator[str]:
         f"{folder}/{path}"
         for folder in ("windows", "clips")
         if storage.exists(paths.at(folder))
-        for path in storage.files_below(paths.at(folder))
+        for path in files_below(paths.at(folder))
         if path.startswith("spec=") and path.endswith(".parquet")
     ]
     state = load_state(paths)

@@ -14,6 +14,7 @@ from l3core.table.state import TableState, choose_spec
 from l3core.table.verify_clips import Damaged, check_clips
 from l3core.table.verify_files import PartitionFiles
 from l3core.table.verify_history import History, read_object, replay, require_table
+from l3core.walk import files_below
 from l3core.weights import Weights, read_h5
 
 
@@ -95,7 +96,7 @@ def _find_orphans(paths: TablePaths, state: TableState, folder: str) -> Iterator
     # a commit that is not published yet may not have removed them
     going = state.pending["record"]["files_removed"] if state.pending else []
     known = {*state.files, *going}
-    for name in storage.files_below(uri):
+    for name in files_below(uri):
         path = f"{folder}/{name}"
         if path.endswith(".parquet") and path not in known:
             yield Finding("orphan-file", path, "should be in a commit, is in none")

@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 
 from l3core import walk as module
-from l3core.errors import StorageError
+from l3core.errors import StorageError, UsageError
 from l3core.stores import filesystem
-from l3core.walk import walk
+from l3core.walk import files_below, walk
 
 NAMES = [
     *("a.wav", "a/1.wav", "a/2.wav", "a/b/3.wav", "a-b.wav", "a/ü.wav", "zz%20=' #1.wav"),
@@ -107,3 +107,15 @@ def test_folders_that_a_page_names_too_early_wait_for_their_place():
     assert [entry.name for page in entries for entry in page] == [
         *("a", "c", "d/", "e", "f/", "g", "h/", "i/")
     ]
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(gcs):
+    bucket = gcs.make_bucket("partly-forbidden")
+    put(bucket, ["top/a.wav", "top/sub/b.wav", "top/.hidden/c.wav"])
+    assert files_below(f"{bucket}/top") == ["a.wav", "sub/b.wav"]
+    gcs.fault("prefix=top/sub/", status=403)
+    with pytest.raises(PermissionError):
+        files_below(f"{bucket}/top")
+    gcs.clear()
+    with pytest.raises(UsageError, match="nothing is no folder"):
+        files_below(f"{bucket}/nothing")
