@@ -9,7 +9,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -54,6 +54,7 @@ os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
 _SECRET = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
 # Values of such options that are no secrets.
 _NO_SECRET = {"anon", "google_default", "cache", "cloud", "browser"}
+_MAGIC = re.compile(r"[*?\[]")
 CONFIGURED = "L3FLOW_STORAGE_OPTIONS"  # as JSON; workers inherit it
 REACH_S = 10.0
 
@@ -78,12 +79,17 @@ def configure(options: Iterable[str]) -> None:
                 "that it is in no history, log or record"
             )
         found[key] = value
-    os.environ[CONFIGURED] = json.dumps(found)
+    configure_as(found)
 
 
-def _configured() -> dict[str, Any]:
-    options = json.loads(os.environ.get(CONFIGURED, "{}"))
-    return {key: _resolved(key, value) for key, value in options.items()}
+def configured() -> dict[str, str]:
+    """What is configured, secrets unresolved: workers on other machines have to know it, too."""
+    return dict(json.loads(os.environ.get(CONFIGURED, "{}")))
+
+
+def configure_as(options: Mapping[str, str]) -> None:
+    """Configure this process, and those that it starts, as another one is (`configured`)."""
+    os.environ[CONFIGURED] = json.dumps(dict(options))
 
 
 def _resolved(key: str, value: str) -> Any:
@@ -124,7 +130,8 @@ def _defaults(protocol: str) -> dict[str, Any]:
     if protocol not in STORES:
         return {}
     # what was listed once may be another object by now
-    options = {"use_listings_cache": False, **_configured()}
+    options: dict[str, Any] = {"use_listings_cache": False}
+    options |= {key: _resolved(key, value) for key, value in configured().items()}
     if STORES[protocol] == "Google":
         # or it tries one way after the other, the last without any credentials
         emulated = "endpoint_url" in options or "STORAGE_EMULATOR_HOST" in os.environ
@@ -215,6 +222,9 @@ def _translated(error: Exception, uri: str) -> Exception | None:
     if name in _CREDENTIALS or (package in _CLIENTS and code == "401"):
         what = "were refused" if code == "401" or name == "RefreshError" else "were not found"
         return CredentialsError(f"{uri}: {store} credentials {what}: {ADVICE.get(store, '')}")
+    unknown = re.search(r"unexpected keyword argument '(.+)'", str(error))
+    if isinstance(error, TypeError) and unknown and unknown[1] in configured():
+        return UsageError(f"{uri}: its client knows no --storage-option {unknown[1]}")
     if package not in _CLIENTS or isinstance(error, FileExistsError):
         return None
     words = " ".join(str(error).split()) or name
@@ -268,8 +278,17 @@ def _settle(outcome: "Future[T]", action: Callable[[], T]) -> None:
         outcome.set_exception(error)
 
 
+def bucket_of(uri: str) -> str:
+    """The URI of its bucket; the URI itself for what is in none."""
+    protocol, _, path = uri.partition("://")
+    return f"{protocol}://{path.partition('/')[0]}" if protocol in STORES else uri
+
+
 def _look(uri: str) -> None:
-    fs, path = filesystem(re.split(r"[*?\[]", uri)[0])  # of a pattern what is before it
+    name = bucket_of(uri).partition("://")[2]
+    if not name or _MAGIC.search(name):
+        raise UsageError(f"{uri} names no bucket")
+    fs, path = filesystem(_MAGIC.split(uri)[0])  # of a pattern what is before it
     bucket = path.strip("/").partition("/")[0]
     try:
         fs.info(path)

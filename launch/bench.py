@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from l3core.spec import EmbeddingSpec
 from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, spec_of
+from launch.places import reach_places
 from launch.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.profile and find_spec("yappi") is None:
         parser.error("--profile needs yappi: pip install 'l3flow[bench]'")
     figures = []
+    reach_places({"--weights": args.weights})
     with quiet_libraries(), tempfile.TemporaryDirectory(prefix="l3flow-bench-") as folder:
         for figure in _measure(args, parts, spec, Path(folder)):
             figures.append(figure)

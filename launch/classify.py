@@ -75,8 +75,10 @@ def _label(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from l3core.labelling import embedder_of, label_recordings
     from l3core.listing import list_inputs, parse_input
     from l3core.loading import without_collection
+    from launch.places import reach_places
     from launch.screen import showing_progress
 
+    reach_places({"--model": args.model, "--input": args.input, "--output": args.output})
     with naming("--input"):
         inputs = [parse_input(text) for text in args.input]
     with naming("--model"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from launch.beam_options import add_runner_flags, parse_with_beam
 from launch.options import Parser, add_output_flags, positive, whole_number
+from launch.places import reach_places
 from launch.quiet import quiet_libraries
 
 DESCRIPTION = """\
@@ -68,6 +69,9 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     with quiet_libraries(args.log_file):
         from launch.crossval_run import crossvalidate, preview  # after --help
 
+        reach_places(
+            {"--dataset-root": args.dataset_root, "--table": args.table, "--output": args.output}
+        )
         if args.dry_run:
             preview(args)
         else:

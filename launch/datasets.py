@@ -36,12 +36,14 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """List or check; returns the exit code."""
     args = parser.parse(argv)
     from l3core.datasets import DATASETS, read_dataset
+    from launch.places import reach_places
 
     if args.dataset is not None and args.dataset not in DATASETS:
         parser.error(f"--dataset must be one of {', '.join(DATASETS)}, got {args.dataset!r}")
     if args.dataset_root is not None:
         if args.dataset is None:
             parser.error("--dataset-root needs --dataset: which one should it be?")
+        reach_places({"--dataset-root": args.dataset_root})
         with naming("--dataset-root"):
             dataset = DATASETS[args.dataset]
             copy = read_dataset(dataset, args.dataset_root, allow_partial=args.allow_partial)

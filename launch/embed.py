@@ -15,6 +15,7 @@ from launch.options import (
     positive,
     spec_of,
 )
+from launch.places import reach_places
 from launch.quiet import quiet_libraries
 
 DESCRIPTION = """\
@@ -99,6 +100,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
         from launch.summary import say_skipped
 
+        reach_places({"--output": args.output, "--input": args.input, "--weights": args.weights})
         if args.dry_run:
             preview_table(args, spec)
             return 0

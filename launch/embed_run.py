@@ -18,7 +18,6 @@ from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
-from l3core.stores import reach
 from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
 from l3core.table.journal import repair
@@ -64,7 +63,7 @@ def embed_table(
         BusyError: another run is working on the same table and spec.
         RunError: the run failed; the message says how the table is.
     """
-    paths, run_id = _paths(args), new_run_id()
+    paths, run_id = table_at("--output", args.output), new_run_id()
     try:
         with saying_how_it_is(paths, run_id):
             plan, record = _embed(args, paths, spec, beam_options, run_id)
@@ -188,7 +187,7 @@ def _limits(args: argparse.Namespace) -> Limits:
 
 def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     """Say what a run would do and how long it would take; writes nothing."""
-    paths = _paths(args)
+    paths = table_at("--output", args.output)
     inputs, weights = _open(args, paths, spec)
 
     fingerprint = spec.fingerprint(weights.digest)
@@ -217,18 +216,11 @@ def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
         print_preview(paths, spec, preview, speed)
 
 
-def _paths(args: argparse.Namespace) -> TablePaths:
-    with naming("--output"):
-        return table_at(args.output)
-
-
 def _open(
     args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec
 ) -> tuple[list[Pattern | ListFile], Weights]:
     """The inputs and the weights that the options name."""
     with naming("--input"):
-        for text in args.input:
-            reach(text)
         inputs = [parse_input(text) for text in args.input]
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; a table needs a folder")

@@ -34,6 +34,11 @@ def quiet_libraries(log_file: str | None = None) -> Iterator[None]:
 
 
 def _open_log(path: str) -> TextIO:
+    if "://" in path:
+        raise UsageError(
+            f"--log-file {path}: a log is appended to, which a store cannot do: name a file of this "
+            "machine by its path"
+        )
     try:
         return open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError as error:

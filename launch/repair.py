@@ -30,10 +30,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.errors import TableError
     from l3core.table.mend import mend
     from l3core.table.state import load_state
-    from launch.tables import new_run_id, table_at
+    from launch.tables import new_run_id, table_of
 
+    paths = table_of(args)
     with naming("--table"):
-        paths = table_at(args.table)
         if not storage.exists(paths.ours):
             raise TableError(f"no table at {paths.root}: it has no _l3flow folder")
     done = []

@@ -36,8 +36,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     args = parser.parse(argv)
     from l3core import storage
     from l3core.table.json_objects import read_json
+    from launch.places import reach_places
     from launch.tables import open_table
 
+    reach_places({"--plot": args.plot})
     paths, _ = open_table(args)
     names = storage.names_below(paths.runs, suffix=".json")
     records = [read_json(storage.join(paths.runs, name)) for name in names]

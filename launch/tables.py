@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 
 from l3core import storage
 from l3core.errors import RunError, TableError
-from l3core.stores import reach
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.state import TableState, load_state
 from launch.options import naming
+from launch.places import reach_places
 
 
 def open_table(args: argparse.Namespace) -> tuple[TablePaths, TableState]:
@@ -21,20 +21,21 @@ def open_table(args: argparse.Namespace) -> tuple[TablePaths, TableState]:
     Raises:
         UsageError: there is none.
     """
+    paths = table_of(args)
     with naming("--table"):
-        paths = table_at(args.table)
         return paths, published_state(paths)
 
 
-def table_at(uri: str) -> TablePaths:
-    """The paths of a table, there or not, in a store that answers.
+def table_of(args: argparse.Namespace) -> TablePaths:
+    """The paths of the table that `--table` names, there or not, in a store that answers."""
+    reach_places({"--table": args.table})
+    return table_at("--table", args.table)
 
-    Raises:
-        UsageError: from `l3core.stores.reach`.
-        StorageError: likewise.
-    """
-    reach(uri)
-    return TablePaths(storage.absolute(uri).rstrip("/"))
+
+def table_at(flag: str, uri: str) -> TablePaths:
+    """The paths of a table, there or not, that a flag names."""
+    with naming(flag):
+        return TablePaths(storage.absolute(uri).rstrip("/"))
 
 
 @contextmanager

@@ -46,10 +46,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.table.finding import Tally
     from l3core.table.verify_history import require_table
     from launch.screen import SHOWN_AFTER_S, showing_progress
-    from launch.tables import table_at
+    from launch.tables import table_of
 
+    paths = table_of(args)
     with naming("--table"):
-        paths = table_at(args.table)
         require_table(paths)
     tally, start = Tally(), time.monotonic()
     quiet = args.quiet or args.json

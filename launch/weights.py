@@ -134,10 +134,12 @@ def _verify(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from l3core.storage import write_bytes
     from l3core.weights import load_weights, to_h5
+    from launch.places import reach_places
 
     if len(args.names) != 1:
         raise UsageError("export needs one FILE.h5 to write to")
     spec = spec_of(args)
+    reach_places({"--weights": args.weights, "FILE.h5": args.names[0]})
     weights = load_weights(spec)
     write_bytes(args.names[0], to_h5(weights, spec.network.layer_shapes(spec)))
     result = {"path": args.names[0], "weights": weights.origin, "digest": weights.digest}

@@ -10,7 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tests import fake_model
-from tests.emulators import S3_ENVIRONMENT, environment, gcs_emulator, s3_emulator
+from tests.emulators import NO_CREDENTIALS, S3_ENVIRONMENT, environment, gcs_emulator, s3_emulator
 
 fake_model.register()
 
@@ -44,3 +44,19 @@ def bucket(request):
     request.getfixturevalue("s3")
     fsspec.filesystem("s3").mkdir(name)
     return f"s3://{name}"
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """Nobody's machine: no credentials of any kind, and no cloud around it."""
+    for name in (*NO_CREDENTIALS, "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for protocol in ("gs", "s3"):
+        fsspec.get_filesystem_class(protocol).clear_instance_cache()
+    yield
+    for protocol in ("gs", "s3"):
+        fsspec.get_filesystem_class(protocol).clear_instance_cache()

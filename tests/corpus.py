@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import posixpath
 from pathlib import Path
 
 import fsspec
@@ -140,6 +141,18 @@ def replace_file(path, seconds, *, seed):
     if later:
         os.utime(other, ns=(later, later))
     other.replace(path)
+
+
+def upload(folder, uri):
+    """Make the objects below a URI those of a folder."""
+    fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    there = {name.removeprefix(path + "/") for name in fs.find(path)}
+    here = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    for name in there - here.keys():
+        fs.rm(posixpath.join(path, name))
+    for name, file in here.items():
+        if name not in there or fs.cat_file(posixpath.join(path, name)) != file.read_bytes():
+            fs.pipe_file(posixpath.join(path, name), file.read_bytes())
 
 
 class PlainRun:

@@ -5,7 +5,6 @@ import os
 import socket
 import time
 
-import fsspec
 import pytest
 import soundfile
 
@@ -15,23 +14,6 @@ from l3core.listing import list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.stores import CONFIGURED, configure, filesystem, reach
 from tests.corpus import noise
-from tests.emulators import NO_CREDENTIALS
-
-
-@pytest.fixture
-def nobody(tmp_path, monkeypatch):
-    """Nobody's machine: no credentials of any kind, and no cloud around it."""
-    for name in (*NO_CREDENTIALS, "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    for protocol in ("gs", "s3"):
-        fsspec.get_filesystem_class(protocol).clear_instance_cache()
-    yield
-    for protocol in ("gs", "s3"):
-        fsspec.get_filesystem_class(protocol).clear_instance_cache()
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +46,13 @@ def test_a_wrong_bucket_is_said_to_be_one(bucket):
     wrong = bucket[:-4] + "zzzz"
     with pytest.raises(UsageError, match=f"{wrong}/x: there is no bucket {wrong[5:]}"):
         reach(f"{wrong}/x")
+
+
+@pytest.mark.parametrize("uri", ["gs://", "gs:///x", "gs://*/x.wav", "s3://b[12]/x", "s3://"])
+def test_what_names_no_bucket_is_refused(gcs, s3, uri):
+    with pytest.raises(UsageError) as caught:
+        reach(uri)
+    assert str(caught.value) == f"{uri} names no bucket"
 
 
 def test_what_is_forbidden_is_said_to_be(gcs):
@@ -103,6 +92,12 @@ def test_options_that_are_refused(option, message):
     with pytest.raises(UsageError, match=message) as caught:
         configure([option])
     assert "abc" not in str(caught.value)
+
+
+def test_an_option_that_the_client_does_not_know_is_refused(s3):
+    configure(["endpoint=here"])
+    with pytest.raises(UsageError, match="s3://bucket/x: its client knows no --storage-option endpoint"):
+        reach("s3://bucket/x")
 
 
 def test_secrets_are_resolved_where_they_are_used(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """The whole job from bucket to bucket equals the one on a disk: Google's store and S3, real clients."""
 
-import posixpath
 import re
 
 import fsspec
@@ -12,19 +11,16 @@ from l3core.table.layout import TablePaths
 from l3core.table.read import read_windows
 from l3core.table.state import load_state
 from launch.main import main
-from tests.corpus import FLAGS, MIXED, replace_file, staged_runs, write_audio, write_files, write_mixed
-
-
-def upload(folder, uri):
-    """Make the objects below a URI those of a folder."""
-    fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    there = {name.removeprefix(path + "/") for name in fs.find(path)}
-    here = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-    for name in there - here.keys():
-        fs.rm(posixpath.join(path, name))
-    for name, file in here.items():
-        if name not in there or fs.cat_file(posixpath.join(path, name)) != file.read_bytes():
-            fs.pipe_file(posixpath.join(path, name), file.read_bytes())
+from tests.corpus import (
+    FLAGS,
+    MIXED,
+    replace_file,
+    staged_runs,
+    upload,
+    write_audio,
+    write_files,
+    write_mixed,
+)
 
 
 def embed(source, table, *more):
