@@ -21,6 +21,7 @@ from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.words import duration, last_line, printable, size
+from pipelines.job import CrossvalJob
 
 TIMED_STEPS = 20  # of the training, in a dry run
 
@@ -134,10 +135,11 @@ def _train(
     for name in todo:
         fold = Fold.from_name(name)
         plan.parts(features.clips, fold)
+    job = CrossvalJob(output=paths.root, digest=plan.digest)
     look = CrossvalProgress(paths, plan, todo)
     with showing_progress(look, describe_training, quiet=args.quiet or args.json):
         try:
-            run_local(paths.root, plan.digest, folds=folds, todo=todo, beam_options=beam_options)
+            run_local(job, folds=folds, todo=todo, beam_options=beam_options)
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise RunError(
                 f"the training failed, finished folds are kept: {last_line(error)}"

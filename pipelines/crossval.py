@@ -15,20 +15,20 @@ from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
 from l3core.crossval.progress import FoldNotes
 from l3core.crossval.results import is_finished, write_fold
 from l3core.table.json_objects import read_json
-from pipelines.workers import features_for
+from pipelines.job import CrossvalJob
+from pipelines.workers import features_for, output_of
 
 
 class _TrainFold(beam.DoFn):
     """Trains and tests one fold per element."""
 
-    def __init__(self, output: str, digest: str) -> None:
-        self._output = output
-        self._digest = digest
+    def __init__(self, job: CrossvalJob) -> None:
+        self._job = job
 
     def process(self, element: str) -> Iterable[str]:
         """A fold's name -> the same name, when its results are in place."""
-        paths = OutputPaths(self._output)
-        plan = _read_plan(paths, self._digest)
+        paths = output_of(self._job)
+        plan = _read_plan(paths, self._job.digest)
         if is_finished(paths, plan.digest, element):  # a runner may try an element again
             yield element
             return
@@ -44,20 +44,14 @@ class TrainFolds(beam.PTransform):
     """Names of folds -> names of trained ones.
 
     Attributes:
-        output: URI of the output, which holds the plan.
-        digest: names the plan.
+        job: the planned cross-validation.
     """
 
-    output: str
-    digest: str
+    job: CrossvalJob
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
         """One element, one fold; Reshuffle lets a runner spread them."""
-        return (
-            pcoll
-            | "Spread" >> beam.Reshuffle()
-            | "TrainFold" >> beam.ParDo(_TrainFold(self.output, self.digest))
-        )
+        return pcoll | "Spread" >> beam.Reshuffle() | "TrainFold" >> beam.ParDo(_TrainFold(self.job))
 
 
 @dataclass
@@ -65,13 +59,11 @@ class Finish(beam.PTransform):
     """Names of trained folds -> the digest of the finished cross-validation, one element.
 
     Attributes:
-        output: URI of the output, which holds the plan.
-        digest: names the plan.
+        job: the planned cross-validation.
         folds: names of all that the results are of, also of those that were trained before.
     """
 
-    output: str
-    digest: str
+    job: CrossvalJob
     folds: Sequence[str]
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
@@ -79,14 +71,14 @@ class Finish(beam.PTransform):
         return (
             pcoll
             | "Count" >> beam.combiners.Count.Globally()
-            | "Merge" >> beam.Map(_finish, self.output, self.digest, list(self.folds))
+            | "Merge" >> beam.Map(_finish, self.job, list(self.folds))
         )
 
 
-def _finish(trained: int, output: str, digest: str, folds: list[str]) -> str:
-    paths = OutputPaths(output)
-    finish(paths, _read_plan(paths, digest), folds)
-    return digest
+def _finish(trained: int, job: CrossvalJob, folds: list[str]) -> str:
+    paths = output_of(job)
+    finish(paths, _read_plan(paths, job.digest), folds)
+    return job.digest
 
 
 def _read_plan(paths: OutputPaths, digest: str) -> CrossvalPlan:
@@ -94,28 +86,26 @@ def _read_plan(paths: OutputPaths, digest: str) -> CrossvalPlan:
 
 
 def build_pipeline(
-    pipeline: beam.Pipeline, output: str, digest: str, *, folds: Sequence[str], todo: Sequence[str]
+    pipeline: beam.Pipeline, job: CrossvalJob, *, folds: Sequence[str], todo: Sequence[str]
 ) -> None:
     """Add the whole job to a pipeline.
 
     Args:
         pipeline: to add to.
-        output: URI of the output, which holds the plan.
-        digest: names the plan.
+        job: the planned cross-validation.
         folds: names of all that the results are of.
         todo: names of those that are not trained yet.
     """
     _ = (
         pipeline
         | "Folds" >> beam.Create(list(todo))
-        | "Train" >> TrainFolds(output, digest)
-        | "Finish" >> Finish(output, digest, folds)
+        | "Train" >> TrainFolds(job)
+        | "Finish" >> Finish(job, folds)
     )
 
 
 def run_local(
-    output: str,
-    digest: str,
+    job: CrossvalJob,
     *,
     folds: Sequence[str],
     todo: Sequence[str],
@@ -124,8 +114,7 @@ def run_local(
     """Run the job in this process, fold by fold: one training uses all cores.
 
     Args:
-        output: URI of the output, which holds the plan.
-        digest: names the plan.
+        job: the planned cross-validation.
         folds: names of all that the results are of.
         todo: names of those that are not trained yet.
         beam_options: further options of Beam, as on a command line.
@@ -133,4 +122,4 @@ def run_local(
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner")
     with beam.Pipeline(options=options) as pipeline:
-        build_pipeline(pipeline, output, digest, folds=folds, todo=todo)
+        build_pipeline(pipeline, job, folds=folds, todo=todo)

@@ -16,12 +16,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from l3core.machine import usable_cores
 from l3core.table.commit import commit_run
-from l3core.table.layout import TablePaths
 from l3core.table.lock import keep_renewed
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
-from pipelines.workers import embedder_for
+from pipelines.workers import embedder_for, table_of
 
 
 class _EmbedShard(beam.DoFn):
@@ -35,7 +34,7 @@ class _EmbedShard(beam.DoFn):
     def process(self, element: str) -> Iterable[str]:
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
-        paths = TablePaths(job.table)
+        paths = table_of(job)
         manifest = embed_shard(
             paths,
             job.run_id,
@@ -109,11 +108,11 @@ class CommitRun(beam.PTransform):
 
 
 def _plan_rewrites(shards: int, *, job: EmbedJob) -> list[str]:
-    return plan_rewrites(TablePaths(job.table), job.run_id)
+    return plan_rewrites(table_of(job), job.run_id)
 
 
 def _rewrite(name: str, *, job: EmbedJob) -> str:
-    paths = TablePaths(job.table)
+    paths = table_of(job)
     rewrite_files(paths, job.run_id, name)
     keep_renewed(paths, job.fingerprint, job.run_id)
     return name
@@ -123,7 +122,7 @@ def _commit(done: int, *, job: EmbedJob) -> str:
     if not job.spread_rewrites:
         for name in _plan_rewrites(done, job=job):
             _rewrite(name, job=job)
-    commit_run(TablePaths(job.table), job.run_id, info=job.info)
+    commit_run(table_of(job), job.run_id, info=job.info)
     return job.run_id
 
 

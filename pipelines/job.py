@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l3core.ahead import IO_CONCURRENCY
+from l3core.stores import configured
 from l3core.table.failures import MOST_STORAGE_ERRORS
 
 
@@ -23,6 +24,7 @@ class EmbedJob:
         spread_rewrites: whether files are rewritten by the workers; else by the last step, which saves a
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.
+        storage_options: of the process that plans; a secret is only named, and read where it is used.
     """
 
     table: str
@@ -35,3 +37,19 @@ class EmbedJob:
     max_storage_errors: int = MOST_STORAGE_ERRORS.number
     spread_rewrites: bool = True
     info: dict[str, Any] = field(default_factory=dict)
+    storage_options: dict[str, str] = field(default_factory=configured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalJob:
+    """A planned cross-validation: where its plan is.
+
+    Attributes:
+        output: URI of the output, which holds the plan.
+        digest: names the plan.
+        storage_options: as of an `EmbedJob`.
+    """
+
+    output: str
+    digest: str
+    storage_options: dict[str, str] = field(default_factory=configured)

@@ -8,23 +8,36 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from l3core.crossval.plan import CrossvalPlan, content_of
+from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.embedding import Embedder
 from l3core.errors import RunError
 from l3core.features import load_features
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
+from l3core.stores import configure_as
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
 from l3core.weights import Weights, read_h5
-from pipelines.job import EmbedJob
+from pipelines.job import CrossvalJob, EmbedJob
 
 T = TypeVar("T")
 
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
+
+
+def table_of(job: EmbedJob) -> TablePaths:
+    """The paths of a job's table; from here on this process asks stores with the job's options."""
+    configure_as(job.storage_options)
+    return TablePaths(job.table)
+
+
+def output_of(job: CrossvalJob) -> OutputPaths:
+    """The paths of a job's output; from here on this process asks stores with the job's options."""
+    configure_as(job.storage_options)
+    return OutputPaths(job.output)
 
 
 def embedder_for(job: EmbedJob) -> Embedder:

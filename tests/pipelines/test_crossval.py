@@ -9,11 +9,13 @@ from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.crossval.results import finished_folds
 from l3core.datasets import LabelledClip
 from l3core.errors import RunError
+from l3core.stores import CONFIGURED, configured
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.state import existing_state
 from pipelines.crossval import Finish, TrainFolds
+from pipelines.job import CrossvalJob
 from pipelines.workers import features_for
 from tests.corpus import PlainRun, replace_file, write_files
 
@@ -60,9 +62,13 @@ def planned(tmp_path):
     return plan, paths
 
 
+def job_of(plan, paths):
+    return CrossvalJob(output=paths.root, digest=plan.digest)
+
+
 def train(plan, paths, names):
     with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
-        done = pipeline | beam.Create(names) | TrainFolds(paths.root, plan.digest)
+        done = pipeline | beam.Create(names) | TrainFolds(job_of(plan, paths))
         assert_that(done, equal_to(names))
 
 
@@ -71,11 +77,21 @@ def test_folds_are_trained_and_merged(planned):
     train(plan, paths, NAMES)
     assert finished_folds(paths, plan.digest) == NAMES
     with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
-        merged = pipeline | beam.Create(NAMES) | Finish(paths.root, plan.digest, NAMES)
+        merged = pipeline | beam.Create(NAMES) | Finish(job_of(plan, paths), NAMES)
         assert_that(merged, equal_to([plan.digest]))
     summary = read_json(paths.summary)
     assert list(summary["by_fold"]) == ["1", "2"]
     assert summary["tested_clips"] == 16
+
+
+def test_workers_ask_stores_as_the_launcher_does(planned, monkeypatch):
+    monkeypatch.setenv(CONFIGURED, '{"anon": "true"}')
+    job = job_of(*planned)
+    for step in (TrainFolds(job), Finish(job, NAMES)):
+        monkeypatch.delenv(CONFIGURED)  # a worker on another machine inherits nothing
+        with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
+            _ = pipeline | beam.Create(NAMES) | step
+        assert configured() == {"anon": "true"}
 
 
 def test_a_fold_that_is_tried_again_is_not_trained_again(planned):
@@ -92,7 +108,7 @@ def test_results_are_of_the_folds_that_were_asked_for(planned):
     plan, paths = planned
     train(plan, paths, NAMES)
     with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
-        merged = pipeline | beam.Create(["ignored"]) | Finish(paths.root, plan.digest, NAMES[1:])
+        merged = pipeline | beam.Create(["ignored"]) | Finish(job_of(plan, paths), NAMES[1:])
         assert_that(merged, equal_to([plan.digest]))
     assert list(read_json(paths.summary)["by_fold"]) == ["2"]
 

@@ -6,14 +6,17 @@ import time
 from dataclasses import replace
 
 import apache_beam as beam
+import fsspec
 import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from l3core import storage
 from l3core.errors import RunError
+from l3core.stores import CONFIGURED, configure
 from l3core.table.json_objects import read_json
 from l3core.table.limits import Limits
+from l3core.table.read import read_windows
 from l3core.table.state import load_state
 from l3core.weights import to_h5
 from pipelines import workers
@@ -29,9 +32,11 @@ from tests.corpus import (
     snapshot,
     staged_runs,
     table_rows,
+    upload,
     write_files,
     write_mixed,
 )
+from tests.emulators import S3_ENVIRONMENT
 
 
 def planned(corpus, table, run_id="run-1", *, spread=True, **kwargs):
@@ -69,6 +74,25 @@ def test_names_of_shards_become_manifests(tmp_path):
     done = storage.names_below(run.paths.at("_l3flow/staging/run-1/done"), suffix=".json")
     assert done == sorted(f"{name}.json" for name in names(run))
     assert load_state(run.paths).commits == 0  # that is the next step's work
+
+
+def test_workers_ask_stores_as_the_launcher_does(s3, tmp_path, monkeypatch):
+    """A worker on another machine inherits nothing: what it has to know travels with the job."""
+    fsspec.filesystem("s3").mkdir("workers")
+    upload(write_files(tmp_path / "corpus", 3), "s3://workers/corpus")
+    for name in ("AWS_ENDPOINT_URL", *S3_ENVIRONMENT):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEPT_HERE", "emulator")
+    monkeypatch.setenv(CONFIGURED, "{}")
+    configure([f"endpoint_url={s3}", "key=env:KEPT_HERE", "secret=env:KEPT_HERE"])
+    run, job = planned("s3://workers/corpus", "s3://workers/table")
+    job = pickle.loads(pickle.dumps(job))
+    monkeypatch.delenv(CONFIGURED)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with in_process() as pipeline:
+        build_pipeline(pipeline, job, names(run))
+    assert read_windows("s3://workers/table")[0].num_rows == 15
+    assert job.storage_options["secret"] == "env:KEPT_HERE"
 
 
 def test_finished_shards_become_one_commit(tmp_path):
