@@ -5,21 +5,20 @@ kind that a disk would raise, with one line that says what to do.
 """
 
 import errno
-import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from l3core.errors import CredentialsError, StorageError, UsageError
+from l3core.storage_options import configured, hidden, resolved_options
 
 T = TypeVar("T")
 
@@ -39,11 +38,12 @@ ADVICE = {
     "Azure": "set AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_NAME and _KEY",
 }
 # Names that clients give to errors of credentials, and packages whose errors are a store's.
+_REFUSED = {"RefreshError", "OAuthError"}
 _CREDENTIALS = {
     "DefaultCredentialsError",
     "NoCredentialsError",
     "PartialCredentialsError",
-    "RefreshError",
+    *_REFUSED,
 }
 _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests"}
 # Read by Google's clients when they are imported, so set before: no minute of asking over gRPC what kind
@@ -51,60 +51,8 @@ _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "r
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")
 os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
-_SECRET = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
-# Values of such options that are no secrets.
-_NO_SECRET = {"anon", "google_default", "cache", "cloud", "browser"}
 _MAGIC = re.compile(r"[*?\[]")
-CONFIGURED = "L3FLOW_STORAGE_OPTIONS"  # as JSON; workers inherit it
 REACH_S = 10.0
-
-
-def configure(options: Iterable[str]) -> None:
-    """Set what `--storage-option KEY=VALUE` says, for this process and those that it starts.
-
-    A value `env:NAME` or `file:PATH` is read where it is used; secrets are given no other way.
-
-    Raises:
-        UsageError: no KEY=VALUE, or a secret in the open.
-    """
-    found = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not (key and equals):
-            raise UsageError(f"--storage-option needs KEY=VALUE, got {key!r}")
-        named = value.startswith(("env:", "file:")) or value.lower() in _NO_SECRET
-        if any(word in key.lower() for word in _SECRET) and not named:
-            raise UsageError(
-                f"--storage-option {key}: a secret is given as {key}=env:NAME or {key}=file:PATH, so "
-                "that it is in no history, log or record"
-            )
-        found[key] = value
-    configure_as(found)
-
-
-def configured() -> dict[str, str]:
-    """What is configured, secrets unresolved: workers on other machines have to know it, too."""
-    return dict(json.loads(os.environ.get(CONFIGURED, "{}")))
-
-
-def configure_as(options: Mapping[str, str]) -> None:
-    """Configure this process, and those that it starts, as another one is (`configured`)."""
-    os.environ[CONFIGURED] = json.dumps(dict(options))
-
-
-def _resolved(key: str, value: str) -> Any:
-    kind, colon, name = value.partition(":")
-    try:
-        if colon and kind == "env":
-            return os.environ[name]
-        if colon and kind == "file":
-            return Path(name).read_text(encoding="utf-8").strip()
-    except (KeyError, OSError):
-        raise UsageError(f"--storage-option {key}: there is no {value}") from None
-    try:
-        return json.loads(value)  # a number, true or false
-    except ValueError:
-        return value
 
 
 def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -121,7 +69,7 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         try:
             fs, path = fsspec.core.url_to_fs(uri, **_defaults(protocol))
         except (ValueError, ImportError) as error:
-            raise UsageError(f"{uri}: {error}") from None
+            raise UsageError(f"{uri}: {_words(error)}") from None
     return (_Translating(fs, uri) if protocol in STORES else fs), path
 
 
@@ -130,8 +78,7 @@ def _defaults(protocol: str) -> dict[str, Any]:
     if protocol not in STORES:
         return {}
     # what was listed once may be another object by now
-    options: dict[str, Any] = {"use_listings_cache": False}
-    options |= {key: _resolved(key, value) for key, value in configured().items()}
+    options = {"use_listings_cache": False, **resolved_options()}
     if STORES[protocol] == "Google":
         # or it tries one way after the other, the last without any credentials
         emulated = "endpoint_url" in options or "STORAGE_EMULATOR_HOST" in os.environ
@@ -220,17 +167,18 @@ def _translated(error: Exception, uri: str) -> Exception | None:
     store = STORES.get(uri.partition("://")[0], "")
     code = str(getattr(error, "code", None) or getattr(error, "status", None) or "")
     if name in _CREDENTIALS or (package in _CLIENTS and code == "401"):
-        what = "were refused" if code == "401" or name == "RefreshError" else "were not found"
+        what = "were refused" if code == "401" or name in _REFUSED else "were not found"
         return CredentialsError(f"{uri}: {store} credentials {what}: {ADVICE.get(store, '')}")
-    unknown = re.search(r"unexpected keyword argument '(.+)'", str(error))
-    if isinstance(error, TypeError) and unknown and unknown[1] in configured():
-        return UsageError(f"{uri}: its client knows no --storage-option {unknown[1]}")
     if package not in _CLIENTS or isinstance(error, FileExistsError):
         return None
-    words = " ".join(str(error).split()) or name
     if code == "403":
         return PermissionError(errno.EACCES, "forbidden for these credentials", uri)
-    return OSError(f"{uri}: {words}")
+    return OSError(f"{uri}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """What a client says, on one line and without secrets."""
+    return hidden(" ".join(str(error).split())) or type(error).__name__
 
 
 def reach(uri: str, seconds: float = REACH_S) -> None:
@@ -252,6 +200,15 @@ def reach(uri: str, seconds: float = REACH_S) -> None:
     except TimeoutError:
         raise StorageError(
             f"{uri}: no answer within {seconds:.0f} s: is there a network, and is endpoint_url right?"
+        ) from None
+    except (OSError, UsageError, StorageError):
+        raise
+    except Exception as error:  # of a client that has met an option it does not know
+        if not configured():
+            raise
+        options = ", ".join(configured())
+        raise UsageError(
+            f"{uri}: its client cannot use --storage-option {options}: {_words(error)}"
         ) from None
 
 
@@ -290,6 +247,7 @@ def _look(uri: str) -> None:
         raise UsageError(f"{uri} names no bucket")
     fs, path = filesystem(_MAGIC.split(uri)[0])  # of a pattern what is before it
     bucket = path.strip("/").partition("/")[0]
+    _hold_credentials(fs, uri)
     try:
         fs.info(path)
         return
@@ -303,3 +261,11 @@ def _look(uri: str) -> None:
         raise UsageError(f"{uri}: there is no bucket {bucket}") from None
     except PermissionError:  # who may read objects may be forbidden to ask for the bucket
         return
+
+
+def _hold_credentials(fs: Any, uri: str) -> None:
+    """Let credentials that are refused be so at once: Google's client would try for half a minute."""
+    refresh = getattr(getattr(unwrapped(fs), "credentials", None), "maybe_refresh", None)
+    if refresh is not None:
+        with translating(uri):
+            refresh()

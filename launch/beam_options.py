@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
-from l3core.stores import configure
+from l3core.storage_options import configure
 from launch.options import Parser
 from launch.quiet import quiet_libraries
 

@@ -14,7 +14,7 @@ from l3core.frontends import FRONTENDS
 from l3core.models import MODELS
 from l3core.resampling import RESAMPLERS
 from l3core.spec import PRECISIONS, EmbeddingSpec
-from l3core.stores import configure
+from l3core.storage_options import configure
 from l3core.table.failures import Most
 from l3core.windows import GRIDS
 

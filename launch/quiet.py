@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from l3core.errors import UsageError
+from l3core.storage_options import hidden
 
 
 @contextmanager
@@ -45,13 +46,21 @@ def _open_log(path: str) -> TextIO:
         raise UsageError(f"--log-file {path}: cannot write there: {error.strerror}") from None
 
 
+class _Formatter(logging.Formatter):
+    """Whatever a library logs has no secrets of ours in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record, tracebacks included."""
+        return hidden(super().format(record))
+
+
 @contextmanager
 def _logging_to(descriptor: int, verbose: bool) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO if verbose else logging.CRITICAL)
     try:

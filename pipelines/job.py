@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l3core.ahead import IO_CONCURRENCY
-from l3core.stores import configured
+from l3core.storage_options import configured
 from l3core.table.failures import MOST_STORAGE_ERRORS
 
 

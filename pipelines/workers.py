@@ -14,7 +14,7 @@ from l3core.errors import RunError
 from l3core.features import load_features
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
-from l3core.stores import configure_as
+from l3core.storage_options import configure_as
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger

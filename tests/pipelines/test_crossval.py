@@ -9,7 +9,7 @@ from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.crossval.results import finished_folds
 from l3core.datasets import LabelledClip
 from l3core.errors import RunError
-from l3core.stores import CONFIGURED, configured
+from l3core.storage_options import CONFIGURED, configured
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger

@@ -13,7 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from l3core import storage
 from l3core.errors import RunError
-from l3core.stores import CONFIGURED, configure
+from l3core.storage_options import CONFIGURED, configure
 from l3core.table.json_objects import read_json
 from l3core.table.limits import Limits
 from l3core.table.read import read_windows
