@@ -1,7 +1,9 @@
 """What all tests share: the fake model, and no accelerator."""
 
+import asyncio
 import os
 import uuid
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -26,24 +28,26 @@ def gcs():
 
 @pytest.fixture(scope="module")
 def s3():
-    """URL of S3."""
-    with s3_emulator() as url, environment(AWS_ENDPOINT_URL=url, **S3_ENVIRONMENT):
+    """S3, which can be made to fail."""
+    with s3_emulator() as emulator, environment(AWS_ENDPOINT_URL=emulator.url, **S3_ENVIRONMENT):
         fsspec.get_filesystem_class("s3").clear_instance_cache()
-        yield url
+        yield emulator
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture(params=["gs", "s3"])
-def bucket(request):
+def store(request):
+    """(emulator, URI of an empty bucket): each store, which can be made to fail."""
+    emulator = request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
+    emulator.clear()
+    yield emulator, emulator.make_bucket(f"b-{uuid.uuid4().hex[:12]}")
+    emulator.clear()
+
+
+@pytest.fixture
+def bucket(store):
     """URI of an empty bucket."""
-    name = f"b-{uuid.uuid4().hex[:12]}"
-    if request.param == "gs":
-        emulator = request.getfixturevalue("gcs")
-        emulator.clear()
-        return emulator.make_bucket(name)
-    request.getfixturevalue("s3")
-    fsspec.filesystem("s3").mkdir(name)
-    return f"s3://{name}"
+    return store[1]
 
 
 @pytest.fixture
@@ -60,3 +64,11 @@ def nobody(tmp_path, monkeypatch):
     yield
     for protocol in ("gs", "s3"):
         fsspec.get_filesystem_class(protocol).clear_instance_cache()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Clients of stores try again at once."""
+    at_once = SimpleNamespace(**vars(asyncio) | {"sleep": lambda _: asyncio.sleep(0)})
+    for module in ("gcsfs.retry", "s3fs.core", "aiobotocore.endpoint"):
+        monkeypatch.setattr(f"{module}.asyncio", at_once)

