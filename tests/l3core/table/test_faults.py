@@ -15,16 +15,13 @@ from l3core import storage
 from l3core.errors import RunError
 from l3core.table import plan as planning
 from l3core.table import rewrite as rewriting
-from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
-from l3core.table.limits import Limits
-from l3core.table.lock import holding
-from l3core.table.maintenance import compact, drop_spec, reroot
 from l3core.table.mend import mend
 from l3core.table.read import read_windows
 from l3core.table.state import journal_entries, load_state
 from l3core.table.verify import verify_table
 from l3core.weights import to_h5
+from tests.changes import CHANGES, embed
 from tests.corpus import (
     PlainRun,
     expected_rows,
@@ -38,26 +35,6 @@ from tests.corpus import (
 from tests.stores import Killed, faulty
 
 STORES = {"disk": "", "objects": "objects://"}
-
-
-def embed(uri, corpus, run_id="run-2"):
-    """The second run, as the command does it: lock, plan, shards, rewrites, commit."""
-    run = PlainRun(corpus, uri, run_id, prune=True, limits=Limits(allow_shrink=True))
-    with holding(run.paths, run.spec.fingerprint(run.embedder.weights.digest), run_id):
-        run.all()
-
-
-def fingerprint(uri):
-    (found,) = repair(TablePaths(uri)).fingerprints
-    return found
-
-
-CHANGES = {
-    "embed": embed,
-    "compact": lambda uri, corpus: compact(TablePaths(uri), fingerprint(uri), "run-2"),
-    "reroot": lambda uri, corpus: reroot(TablePaths(uri), str(corpus.parent), "run-2"),
-    "drop": lambda uri, corpus: drop_spec(TablePaths(uri), fingerprint(uri), "run-2"),
-}
 
 
 @pytest.fixture(scope="module")
