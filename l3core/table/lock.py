@@ -55,10 +55,14 @@ def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
     """
     uri = paths.lock(fingerprint)
     content = _content(run_id)
-    if not storage.create(uri, content):
-        refuse_if_busy(paths, fingerprint, run_id)
-        storage.write_bytes(uri, content)
-    _held.add(run_id)
+    _held.add(run_id)  # before: others may see the lock while its answer is on the way
+    try:
+        if not storage.create(uri, content):
+            refuse_if_busy(paths, fingerprint, run_id)
+            storage.write_bytes(uri, content)
+    except BaseException:
+        _held.discard(run_id)
+        raise
 
 
 def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str) -> None:
