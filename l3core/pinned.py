@@ -154,6 +154,10 @@ class _Pinned:
                 content: bytes = self._ask(lambda: self.fs.cat_file(self.path, **pin))
             except FileNotFoundError:
                 raise self._replaced() from None
+            except OSError as error:
+                if error.errno != errno.EBADMSG:
+                    raise
+                continue  # a client that has checked it by itself
             if proves(content, self._listed.checksum):
                 return content
             self._hold_version()

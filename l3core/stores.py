@@ -45,6 +45,7 @@ _CREDENTIALS = {
     "PartialCredentialsError",
     *_REFUSED,
 }
+_DAMAGED = {"ChecksumError", "FlexibleChecksumError"}  # gcsfs', botocore's
 _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests"}
 # Read by Google's clients when they are imported, so set before: no minute of asking over gRPC what kind
 # of bucket a bucket is, and no ten seconds of looking for a metadata server.
@@ -173,6 +174,8 @@ def _translated(error: Exception, uri: str) -> Exception | None:
         return None
     if code == "403":
         return PermissionError(errno.EACCES, "forbidden for these credentials", uri)
+    if name in _DAMAGED:
+        return OSError(errno.EBADMSG, "came with another checksum than the store tells", uri)
     return OSError(f"{uri}: {_words(error)}")
 
 

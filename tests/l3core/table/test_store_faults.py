@@ -116,7 +116,9 @@ def read(uri):
     if not load_state(TablePaths(uri)).fingerprints:
         return []
     metadata, vectors = read_windows(uri)
-    return [(*row.values(), tuple(vector)) for row, vector in zip(metadata.to_pylist(), vectors.tolist())]
+    return [
+        (*row.values(), tuple(vector)) for row, vector in zip(metadata.to_pylist(), vectors.tolist())
+    ]
 
 
 def has_happened(uri):
