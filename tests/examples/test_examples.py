@@ -1,6 +1,7 @@
 """The examples are short, and run as a user runs them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,15 @@ def run(*arguments: str) -> str:
 def test_an_example_is_short(example):
     limit = 75 if example.name == "demo.py" else 40
     assert len(example.read_text().splitlines()) <= limit
+
+
+def test_bucket_to_bucket():
+    output = run("-m", "examples.demo_gcs")
+    assert "100 clips in gs://sounds/esc10" in output
+    assert "embedded: 100 ok; 1095 windows of 64 numbers" in output
+    assert len(re.findall(r"│ \d-\S+-1.ogg +│ rooster +│ 0.9\d+ +│", output)) == 5
+    assert "nothing to do: every file is in the table as it is" in output
+    assert "table holds what it promises: 1 spec" in output
 
 
 def test_first_table(tmp_path):
