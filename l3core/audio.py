@@ -235,13 +235,14 @@ class Recording:
 class _CallbackFile:
     """A file as libsndfile's callbacks want it: they may not raise.
 
-    An error of the store in a callback would be printed and taken for the end of the file; here it is
-    kept until the decoder has returned. libsndfile also seeks before the beginning of broken files.
+    What is raised in a callback, when a store fails or an object was replaced, would be printed and
+    taken for the end of the file; here it is kept until the decoder has returned. libsndfile also seeks
+    before the beginning of broken files.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._error: OSError | None = None
+        self._error: Exception | None = None
 
     def raise_error(self) -> None:
         """Raise what a callback met."""
@@ -252,7 +253,7 @@ class _CallbackFile:
         """At most `size` bytes; none after an error."""
         try:
             return self._file.read(size)
-        except OSError as error:
+        except Exception as error:  # raised by raise_error
             self._error = self._error or error
             return b""
 
@@ -263,7 +264,7 @@ class _CallbackFile:
                 return self._file.seek(max(0, offset))
             here = self._file.tell() if whence == 1 else self._file.seek(0, 2)
             return self._file.seek(max(0, here + offset))
-        except OSError as error:
+        except Exception as error:  # raised by raise_error
             self._error = self._error or error
             return 0
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from l3core.audio import DECODE_FRAMES, ArraySource, AudioInfo, Recording
-from l3core.errors import AudioError
+from l3core.errors import AudioError, CredentialsError
 
 RATE = 8_000
 FORMATS = [
@@ -268,16 +268,28 @@ def test_a_part_of_a_recording_reads_about_that_part_of_the_file(format_, subtyp
 class FailingFile(io.BytesIO):
     """A store that breaks down after some bytes."""
 
+    def __init__(self, content, error):
+        super().__init__(content)
+        self._error = error
+
     def read(self, size=-1):
         if self.tell() > 20_000:
-            raise OSError("connection reset")
+            raise self._error
         return super().read(size)
 
 
-def test_an_error_of_the_store_is_not_taken_for_the_end_of_the_file():
-    with Recording(FailingFile(encoded(sound(40_000), "WAV", "PCM_16"))) as recording:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("connection reset"),
+        AudioError("changed", "replaced meanwhile"),
+        CredentialsError("credentials were refused"),
+    ],
+)
+def test_an_error_of_the_store_is_not_taken_for_the_end_of_the_file(error):
+    with Recording(FailingFile(encoded(sound(40_000), "WAV", "PCM_16"), error)) as recording:
         assert len(recording.read(0, 5_000)) == 5_000
-        with pytest.raises(OSError, match="connection reset"):
+        with pytest.raises(type(error), match=str(error)):
             recording.read(5_000, 40_000)
 
 
