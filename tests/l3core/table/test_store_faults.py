@@ -1,8 +1,8 @@
 """Whatever dies or fails between a run and its store, with the clients that people use.
 
-As tests/l3core/table/test_faults.py has it for operations, here for the requests that clients make of them:
-the process is killed when the store has done one, the store refuses one, or an answer is lost and the
-client asks again. Google's store and S3 are emulated; plain readers are pyarrow through fsspec.
+What tests/l3core/table/test_faults.py has for operations is here for the requests that clients make of
+them: the process is killed when the store has done one, the store refuses one, or an answer is lost and
+the client asks again. Google's store and S3 are emulated; plain readers are pyarrow through fsspec.
 """
 
 import re
