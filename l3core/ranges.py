@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 FIRST_BYTES = 2**16
 MOST_BYTES = 8 * 2**20
 LATENCIES = 10
+# An answer that is shorter than it should be is asked for again.
+TRIES = 3
 
 
 class RangedFile(io.RawIOBase):
@@ -79,12 +81,16 @@ class RangedFile(io.RawIOBase):
 
     def _load(self, start: int, length: int) -> None:
         began = time.perf_counter()
-        stop = min(self._size, start + length)
-        content = self._fetch(start, stop)
-        if len(content) != stop - start:
-            raise OSError(f"got {len(content)} of {stop - start} bytes from byte {start} on")
+        content = self._fetch_whole(start, min(self._size, start + length))
         self._took_s = time.perf_counter() - began
         self._latency_s = min(self._latency_s, self._took_s)
         self._start, self._content = start, content
         if start == 0:
             self._head = content[:FIRST_BYTES]
+
+    def _fetch_whole(self, start: int, stop: int) -> bytes:
+        for _ in range(TRIES):
+            content = self._fetch(start, stop)
+            if len(content) == stop - start:
+                return content
+        raise OSError(f"got {len(content)} of {stop - start} bytes from byte {start} on")

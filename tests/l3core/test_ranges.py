@@ -102,3 +102,13 @@ def test_a_store_that_sends_less_is_an_error():
     lambda_store.content = CONTENT[:1_000]
     with pytest.raises(OSError, match="got 1000 of 65536 bytes from byte 0 on"):
         file.read(10)
+
+
+def test_an_answer_that_is_too_short_is_asked_for_again():
+    store = Store(CONTENT)
+    lengths = iter([10, 20, None])
+    file = io.BufferedReader(
+        RangedFile(lambda *part: store(*part)[: next(lengths)], len(CONTENT)), 8_192
+    )
+    assert file.read(100) == CONTENT[:100]
+    assert len(store.asked) == 3
