@@ -24,6 +24,7 @@ from l3core.storage import (
     StoredObject,
     absolute,
     as_text,
+    beginning_below,
     filesystem,
     named,
     read_bytes,
@@ -240,7 +241,8 @@ def _common_folder(folders: Sequence[str]) -> str:
         raise UsageError(f"the inputs lie in several stores ({several}): give --root")
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
-    return prefix + posixpath.commonpath([uri.removeprefix(prefix) or "/" for uri in folders])
+    paths = [uri.removeprefix(prefix) for uri in folders]
+    return prefix + posixpath.commonpath(paths if prefix else [path or "/" for path in paths])
 
 
 def clip_id_of(uri: str, root: str) -> str:
@@ -249,7 +251,7 @@ def clip_id_of(uri: str, root: str) -> str:
     Raises:
         UsageError: it lies elsewhere.
     """
-    base = root.rstrip("/") + "/"
+    base = beginning_below(root)
     if not uri.startswith(base):
         raise UsageError(
             f"{uri} is not below the table's root {root}; name files below it, or use another table"

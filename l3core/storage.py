@@ -53,6 +53,18 @@ def absolute(uri: str) -> str:
     return os.path.abspath(path) if is_disk(fs) else fs.unstrip_protocol(path)
 
 
+def absolute_folder(uri: str) -> str:
+    """The same of a folder: without a slash at its end, unless it is a whole disk or store."""
+    found = absolute(uri)
+    bare = found.rstrip("/")
+    return found if bare in ("", found.partition("//")[0]) else bare
+
+
+def beginning_below(folder: str) -> str:
+    """What the URIs of all that is in a folder begin with."""
+    return folder if folder.endswith("/") else folder + "/"
+
+
 def as_text(name: str) -> str:
     """A name that every file format can hold.
 

@@ -261,7 +261,7 @@ def _root(
     inputs: Sequence[Pattern | ListFile],
 ) -> str:
     with naming("--root"):
-        given = (storage.absolute(args.root).rstrip("/") or "/") if args.root else None
+        given = storage.absolute_folder(args.root) if args.root else None
     if state.root is None:
         if storage.is_object(paths.table):
             raise TableError(

@@ -43,7 +43,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         raise UsageError("--root needs a folder, got ''")
     paths, state = open_table(args)
     with naming("--root"):
-        root = storage.absolute(args.root).rstrip("/") or "/"
+        root = storage.absolute_folder(args.root)
     run_id, quiet = new_run_id(), args.quiet or args.json
     with saying_how_it_is(paths, run_id), showing_steps("rewriting", quiet=quiet) as report:
         record = reroot(paths, root, run_id, moved=args.moved, report=report)

@@ -183,7 +183,7 @@ def _check_nothing_happened(base: int, state: TableState) -> None:
 
 def renaming(old: str, new: str) -> tuple[str, str]:
     """(beginning of every clip id, what another root makes of it); both empty if ids stay."""
-    above, below = old.rstrip("/") + "/", new.rstrip("/") + "/"
+    above, below = storage.beginning_below(old), storage.beginning_below(new)
     if above.startswith(below):
         return "", storage.as_text(above.removeprefix(below))
     if below.startswith(above):
@@ -205,7 +205,7 @@ def _rerooted(
     row: LedgerRow, root: str, before: str, after: str, moved: dict[str, list[Moved]]
 ) -> LedgerRow:
     clip_id = after + row.clip_id.removeprefix(before)
-    uri = storage.as_text(root).rstrip("/") + "/" + clip_id
+    uri = storage.beginning_below(storage.as_text(root)) + clip_id
     return resettled(replace(row, clip_id=clip_id, uri=uri), moved)
 
 

@@ -142,7 +142,7 @@ class LedgerScan:
         self.path = path
         self.stream = stream
         self.unsorted: str | None = None
-        self._base = storage.as_text(root).rstrip("/") + "/"
+        self._base = storage.beginning_below(storage.as_text(root))
         self._last = ""
 
     def take(self, row: dict[str, Any]) -> Iterator[Finding]:

@@ -160,6 +160,7 @@ def test_patterns_that_cannot_be_read(text, message):
         (["/x/a*/*.wav", "/y/*.wav"], "/"),
         (["/*.wav"], "/"),
         (["memory://x/y/*.wav", "memory://x/z/*.wav"], "memory:///x"),
+        (["memory://x/y/*.wav", "memory://z/*.wav"], "memory:///"),
     ],
 )
 def test_common_root(patterns, root):
@@ -181,6 +182,7 @@ def test_clip_ids():
     assert clip_id_of("/x/y/z.wav", "/x/") == "y/z.wav"
     assert clip_id_of("/z.wav", "/") == "z.wav"
     assert clip_id_of("gs://bucket/a/z.wav", "gs://bucket") == "a/z.wav"
+    assert clip_id_of("gs://bucket/a/z.wav", "gs://") == "bucket/a/z.wav"
     for outside in ("/xy/z.wav", "/x", "/z.wav", "gs://x/z.wav"):
         with pytest.raises(UsageError, match="not below the table's root /x"):
             clip_id_of(outside, "/x")

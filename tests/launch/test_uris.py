@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -131,6 +132,26 @@ def test_weights_and_a_list(made, bucket, tmp_path):
         found.append((storage.read_bytes(f"{base}/w.h5"), windows(f"{base}/table"), shown))
     assert found[0] == found[1]
     assert shown[1:4] == ["{}/w.h5", {"new": 2, "not there": 1}, {"ok": 2, "vanished": 1}]
+
+
+def test_several_buckets_in_one_table(bucket, made, capsys):
+    other = bucket + "-too"
+    fsspec.filesystem(bucket[:2]).mkdir(other[5:])
+    for base in (bucket, other):
+        upload(made / "corpus", f"{base}/corpus")
+    table = ["--table", f"{bucket}/table", "--json"]
+    embed = ["embed", "--output", f"{bucket}/table", *FLAGS, "--input", f"{bucket}/corpus"]
+    record = facts(bucket, *embed, f"{other}/corpus/*.wav")
+    assert (record["root"], record["clips"]) == (bucket[:5], {"ok": 8})
+    ids = set(read_windows(f"{bucket}/table")[0]["clip_id"].to_pylist())
+    assert ids == {f"{base[5:]}/corpus/{n:03d}.wav" for base in (bucket, other) for n in range(4)}
+    assert main(["verify", *table]) == 0
+    assert facts(bucket, *embed, "--root", bucket[:5])["matched"] == {"unchanged": 4}
+    listed = "\n".join(f"{base}/corpus/003.wav" for base in (bucket, other))
+    storage.write_bytes(f"{bucket}/list.txt", listed.encode())
+    embed[2] = f"{bucket}/listed"
+    record = facts(bucket, *embed[:-1], f"@{bucket}/list.txt")
+    assert (record["root"], record["clips"]) == (bucket[:5], {"ok": 2})
 
 
 @pytest.fixture(scope="module")
