@@ -248,7 +248,8 @@ def _look(uri: str) -> None:
     name = bucket_of(uri).partition("://")[2]
     if not name or _MAGIC.search(name):
         raise UsageError(f"{uri} names no bucket")
-    fs, path = filesystem(_MAGIC.split(uri)[0])  # of a pattern what is before it
+    fs = filesystem(uri)[0]
+    path = fs._strip_protocol(_MAGIC.split(uri)[0])  # of a pattern what is before it
     bucket = path.strip("/").partition("/")[0]
     _hold_credentials(fs, uri)
     try:

@@ -134,6 +134,16 @@ def test_weights_and_a_list(made, bucket, tmp_path):
     assert shown[1:4] == ["{}/w.h5", {"new": 2, "not there": 1}, {"ok": 2, "vanished": 1}]
 
 
+def test_from_one_store_to_another(gcs, s3, made, tmp_path):
+    google, amazon = gcs.make_bucket("to-another"), "s3://to-another"
+    fsspec.filesystem("s3").mkdir(amazon)
+    upload(made / "corpus", f"{google}/corpus")
+    for source, target in ((google, amazon), (google, tmp_path), (made, google)):
+        embed = ["embed", "--input", f"{source}/corpus", "--output", f"{target}/table", *FLAGS]
+        assert facts(target, *embed)["clips"] == {"ok": 4}
+        assert windows(f"{target}/table") == windows(f"{made}/table")
+
+
 def test_several_buckets_in_one_table(bucket, made, capsys):
     other = bucket + "-too"
     fsspec.filesystem(bucket[:2]).mkdir(other[5:])
