@@ -1,6 +1,7 @@
 """The `l3flow` command: finds the subcommand, and turns our errors into one line and an exit code."""
 
 import gc
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -103,6 +104,7 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """The console script."""
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what libraries log
     code = main()
     gc.freeze()  # Python would look through all that is loaded before it ends: a second with TensorFlow
     sys.exit(code)

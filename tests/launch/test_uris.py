@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 
 import fsspec
@@ -278,6 +280,18 @@ def test_a_place_in_no_bucket_is_an_error_at_once(bucket, capsys, place):
 def test_a_log_in_a_bucket_is_refused(capsys, command):
     error = one_line(capsys, 2, *command, "--log-file", "gs://bucket/log")
     assert "--log-file gs://bucket/log: a log is appended to, which a store cannot do" in error
+
+
+@pytest.mark.parametrize("command", ["runs --table", "datasets --dataset esc10 --dataset-root"])
+def test_what_a_client_logs_is_not_on_the_screen(gcs, command):
+    gcs.fault("^GET", status=400)
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.main", *command.split(), "gs://bucket/x"],
+        capture_output=True,
+        text=True,
+    )
+    gcs.clear()
+    assert (done.returncode, done.stderr) == (1, "l3flow: gs://bucket/x: injected, 400\n")
 
 
 def test_a_bucket_is_asked_once_for_all_that_is_named_in_it(gcs, capsys):
