@@ -16,6 +16,7 @@ REQUIRES = [
     "pyarrow>=20,<26",  # Parquet
     "fsspec>=2025.3",  # every store
     "gcsfs>=2025.3",  # Google Cloud Storage
+    "aiohttp>=3.11,<4",  # the web, as fsspec asks for it
     "google-crc32c>=1.6,<2",  # checksums as Google's store keeps them
     "soundfile>=0.13,<1",  # decoding
     "soxr>=1.0,<2",  # resampling
@@ -39,6 +40,7 @@ EXTRAS = STORES | {
     "demo-gcs": [*ENGINES, *EMULATOR],
     "dev": [
         *STORES["s3"],
+        "cryptography>=42",  # a certificate for a web server
         *ENGINES,
         *EMULATOR,
         "hypothesis>=6.130,<7",

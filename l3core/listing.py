@@ -2,6 +2,7 @@
 
 A pattern is a path or URI with `*`, `?`, `[...]` and `**` (any folders), a single object, or a folder,
 which stands for the audio files below it. Hidden names count only where the pattern spells the dot.
+On the web a URL is a single object, as it is spelt.
 `@FILE` names a list of literal paths or URIs, one a line; in a FILE that ends in .jsonl each line is a
 JSON string, for names with line breaks. What a list names and is not there gets its ledger row, too.
 """
@@ -13,6 +14,9 @@ import posixpath
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import takewhile
 from typing import NamedTuple
 
 import fsspec
@@ -31,6 +35,7 @@ from l3core.storage import (
     stored,
     type_of,
 )
+from l3core.urls import checked_url, folder_of, is_web, object_url
 from l3core.walk import walk
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -99,15 +104,16 @@ class ListFile(NamedTuple):
     Attributes:
         folder: that all of them lie below.
         uris: sorted.
+        look: what they are, in this order; absent ones, too.
     """
 
     folder: str
     uris: tuple[str, ...]
+    look: Callable[[Sequence[str]], Iterator[StoredObject]] = partial(map, named)
 
     def objects(self, without: str | None = None) -> Iterator[StoredObject]:
         """What it names, sorted by URI; all that was spelt out is meant."""
-        for uri in self.uris:
-            yield named(uri)
+        yield from self.look(self.uris)
 
     def names(self, uri: str) -> bool:
         """Whether it names an object of this URI (as text), be it there or not."""
@@ -116,17 +122,28 @@ class ListFile(NamedTuple):
 
 
 def parse_input(text: str) -> "Pattern | ListFile":
-    """A pattern, or `@FILE`.
+    """A pattern, a URL, or `@FILE`.
 
     Raises:
         UsageError: a pattern or a list that cannot be read.
     """
     if text.startswith("@"):
         return _read_list(text[1:])
+    if is_web(text):
+        return _web_objects([text])
     return parse_pattern(text)
 
 
+def _web_objects(urls: Iterable[str]) -> ListFile:
+    from l3core.looks import Looks  # its client takes a moment to load
+
+    found = tuple(sorted({object_url(each) for each in urls}, key=as_text))
+    return ListFile(_common_folder([folder_of(url) for url in found]), found, Looks())
+
+
 def _read_list(name: str) -> ListFile:
+    if is_web(name):
+        name = checked_url(name)  # what is wrong with it is told without what may be secret in it
     try:
         lines = read_bytes(name).decode("utf-8").split("\n")
         names = [line.removesuffix("\r") for line in lines if line.strip()]
@@ -140,8 +157,21 @@ def _read_list(name: str) -> ListFile:
         raise UsageError(f"@{name}: the list is empty")
     if any("\0" in each for each in names):
         raise UsageError(f"@{name}: a name cannot hold a NUL character")
+    if is_web(name) or all(map(is_web, names)):
+        if strangers := [each for each in names if not is_web(each)]:
+            raise UsageError(f"@{name}: a list on the web names URLs only, has {strangers[0]!r}")
+        with _naming(name):
+            return _web_objects(names)
     uris = tuple(sorted({absolute(each) for each in names}, key=as_text))
     return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"@{name}: {error}") from None
 
 
 def _json_string(line: str) -> str:
@@ -241,6 +271,10 @@ def _common_folder(folders: Sequence[str]) -> str:
         raise UsageError(f"the inputs lie in several stores ({several}): give --root")
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
+    if is_web(prefix):  # a name may have an empty part
+        split = [uri.removeprefix(prefix).split("/") for uri in folders]
+        shared = takewhile(lambda parts: parts[0] == parts[1], zip(min(split), max(split)))
+        return prefix + "/".join(part for part, _ in shared)
     paths = [uri.removeprefix(prefix) for uri in folders]
     return prefix + posixpath.commonpath(paths if prefix else [path or "/" for path in paths])
 

@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO, TypeVar, cast
 
 from l3core.checksums import checksum_of, expected_kind, proves
+from l3core.downloads import max_download, too_large
 from l3core.errors import AudioError
 from l3core.ranges import RangedFile
 from l3core.storage import StoredObject, describe
 from l3core.stores import filesystem, is_disk, within
+from l3core.urls import is_web
 
 T = TypeVar("T")
 Waiting = Callable[[], AbstractContextManager[None]]
@@ -60,6 +62,8 @@ def open_pinned(listed: StoredObject, waiting: Waiting = nullcontext) -> Iterato
     with _failing_as_audio():
         if is_disk(found.fs):
             opened = found.held(found.open_file)
+        elif is_web(listed.uri):
+            opened = found.download()
         elif listed.size_bytes <= WHOLE_BYTES and expected_kind(listed.checksum) is not None:
             opened = io.BytesIO(found.read_proved())
         elif found.keeps_versions:
@@ -131,6 +135,32 @@ class _Pinned:
             return cast(bytes, file.read(stop - start))
 
         return _ranged(lambda *part: self._ask(lambda: fetch(*part)), self._listed.size_bytes)
+
+    def download(self) -> BinaryIO:
+        """A temporary copy of an object on the web.
+
+        Raises:
+            AudioError: it is too large, is not given, or another than was listed.
+        """
+        listed = self._listed
+
+        def hold(size: int | None, version: str) -> None:
+            """Compare what both times was told."""
+            resized = size is not None and listed.size_bytes > 0 and size != listed.size_bytes
+            if resized or (version and listed.version and version != listed.version):
+                raise _changed()
+
+        if listed.size_bytes > max_download():
+            raise AudioError("too-large", too_large())
+        try:
+            with self._waiting():  # it has deadlines of its own
+                return cast(BinaryIO, self.fs.download(self.path, hold))
+        except PermissionError as error:
+            raise AudioError("forbidden", str(error.strerror)) from None
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise AudioError("too-large", too_large()) from None
+            raise
 
     def fetch(self, start: int, stop: int) -> bytes:
         """Bytes of the listed version, where the store `keeps_versions`."""

@@ -31,8 +31,9 @@ class StoredObject(NamedTuple):
 
     Attributes:
         uri: where it is, readable by `open_pinned`.
-        size_bytes: its length; below 0 for one that is named and not there.
-        version: the store's name for this very content; changes whenever it is overwritten.
+        size_bytes: its length; below 0 for one that is named and not there, 0 also if it is not known.
+        version: the store's name for this very content; changes whenever it is overwritten. "" where
+            nothing tells.
         checksum: of the content (`l3core.checksums`), where the store gives one.
     """
 
@@ -124,6 +125,11 @@ def named(uri: str) -> StoredObject:
 def absent(uri: str) -> StoredObject:
     """An object that is named and not there."""
     return StoredObject(uri, -1, "")
+
+
+def unknown(uri: str) -> StoredObject:
+    """An object that could not be looked at: whoever reads it finds out."""
+    return StoredObject(uri, 0, "")
 
 
 def describe(uri: str) -> StoredObject:

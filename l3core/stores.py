@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from l3core.errors import CredentialsError, StorageError, UsageError
 from l3core.storage_options import configured, hidden, resolved_options
+from l3core.urls import checked_url, is_web
 
 T = TypeVar("T")
 
@@ -27,7 +28,6 @@ STORES = {
     **dict.fromkeys(("gs", "gcs"), "Google"),
     **dict.fromkeys(("s3", "s3a"), "AWS"),
     **dict.fromkeys(("az", "abfs", "abfss"), "Azure"),
-    **dict.fromkeys(("http", "https"), "web"),
 }
 # What to do where a store's client finds no credentials.
 ADVICE = {
@@ -65,6 +65,10 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """
     if "://" not in uri:  # a plain path; fsspec would take "::" in a name for a chain of file systems
         return LocalFileSystem(), os.path.abspath(uri)
+    if is_web(uri):
+        from l3core.web import web_files  # its client takes a moment to load
+
+        return web_files(), checked_url(uri)
     protocol = uri.partition("://")[0]
     with translating(uri):
         try:
@@ -186,6 +190,8 @@ def _words(error: Exception) -> str:
 
 def reach(uri: str, seconds: float = REACH_S) -> None:
     """Hold that a store answers, and that there is such a bucket; what is below it need not be there.
+
+    Of the web that is not asked: each object may have another server, and a row that says how it is.
 
     Args:
         uri: of anything in it.

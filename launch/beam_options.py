@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from l3core.downloads import limit_downloads
 from l3core.errors import UsageError
 from l3core.storage_options import configure
 from launch.options import Parser
@@ -38,6 +39,7 @@ def parse_with_beam(parser: Parser, argv: Sequence[str]) -> tuple[argparse.Names
         if left:
             parser.refuse(left)
     configure(args.storage_option)
+    limit_downloads(getattr(args, "max_download", None))
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     return args, beam_options

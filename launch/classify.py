@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from launch.options import Parser, add_output_flags, naming, positive, writing_to
+from l3core.urls import refuse_web
+from launch.options import (
+    Parser,
+    add_download_flag,
+    add_output_flags,
+    naming,
+    positive,
+    writing_to,
+)
 from launch.quiet import quiet_libraries
 from launch.words import duration, printable
 
@@ -40,6 +48,7 @@ def build_parser(prog: str) -> Parser:
     add("--output", metavar="FILE", help="write all probabilities there, .csv or .parquet")
     add("--per-window", action="store_true", help="a line for each window")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
+    add_download_flag(parser)
     add("--log-file", metavar="FILE", help="append what libraries say to FILE; it is not shown")
     add_output_flags(parser)
     return parser
@@ -50,6 +59,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     args = parser.parse(argv)
     if args.output is not None and not args.output.endswith(FORMATS):
         parser.error(f"--output must end in {' or '.join(FORMATS)}, got {args.output!r}")
+    with naming("--output"):
+        refuse_web(args.output or "")
     with quiet_libraries(args.log_file):
         rows = _label(args)
         if args.json:

@@ -17,6 +17,7 @@ from l3core.loading import without_collection
 from l3core.machine import usable_memory
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
+from l3core.urls import refuse_web
 from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
@@ -110,6 +111,7 @@ def _plan(args: argparse.Namespace) -> tuple[CrossvalPlan, list[str], Load]:
 
 def _output(args: argparse.Namespace) -> OutputPaths:
     with naming("--output"):
+        refuse_web(args.output)
         paths = OutputPaths(storage.absolute(args.output).rstrip("/"))
     if not storage.is_folder_or_absent(paths.root):
         raise UsageError(f"--output {args.output} is a file; the results need a folder")

@@ -8,6 +8,7 @@ from l3core.table.failures import MOST_STORAGE_ERRORS
 from launch.beam_options import add_runner_flags, parse_with_beam
 from launch.options import (
     Parser,
+    add_download_flag,
     add_output_flags,
     add_spec_flags,
     byte_count,
@@ -29,6 +30,7 @@ examples:
   l3flow embed --input a.flac 'more/*.ogg' --output table --hop 0.5 --embedding-size 512
   l3flow embed --input corpus --output table --weights my_weights.h5 --content env
   l3flow embed --input @list.txt --output table --limit 100 --dry-run
+  l3flow embed --input @urls.txt --output table --max-download 200MB
   l3flow embed --input 'corpus/*.wav' --output table --weights random:0 --json
 """
 
@@ -42,10 +44,12 @@ def build_parser(prog: str) -> Parser:
         nargs="+",
         required=True,
         metavar="PATTERN",
-        help="files, patterns with * ? [] ** (quoted), folders (the audio files below them), or @LIST",
+        help="files, patterns with * ? [] ** (quoted), folders (the audio files below them), https:// "
+        "URLs, or @LIST",
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
     add("--root", metavar="URI", help="clip ids are paths below it (default: what the inputs share)")
+    add_download_flag(parser)
     add_runner_flags(parser)
     add(
         "--workers",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from l3core.downloads import limit_downloads
 from l3core.engines import ENGINES
 from l3core.errors import SpecError, UsageError
 from l3core.frontends import FRONTENDS
@@ -64,6 +65,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.refuse(unknown)
         configure(getattr(args, "storage_option", ()))
+        limit_downloads(getattr(args, "max_download", None))
         return args
 
 
@@ -201,6 +203,16 @@ def spec_of(args: argparse.Namespace) -> EmbeddingSpec:
 def add_table_flag(parser: argparse.ArgumentParser) -> None:
     """`--table`."""
     parser.add_argument("--table", required=True, metavar="URI", help="the table")
+
+
+def add_download_flag(parser: argparse.ArgumentParser) -> None:
+    """`--max-download`."""
+    parser.add_argument(
+        "--max-download",
+        type=byte_count,
+        metavar="SIZE",
+        help="a larger object on the web is not read, as 500MB (default 1GB)",
+    )
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from l3core.errors import RunError, TableError
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.state import TableState, load_state
+from l3core.urls import refuse_web
 from launch.options import naming
 from launch.places import reach_places
 
@@ -35,6 +36,7 @@ def table_of(args: argparse.Namespace) -> TablePaths:
 def table_at(flag: str, uri: str) -> TablePaths:
     """The paths of a table, there or not, that a flag names."""
     with naming(flag):
+        refuse_web(uri)
         return TablePaths(storage.absolute(uri).rstrip("/"))
 
 

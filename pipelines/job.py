@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l3core.ahead import IO_CONCURRENCY
+from l3core.downloads import max_download
 from l3core.storage_options import configured
 from l3core.table.failures import MOST_STORAGE_ERRORS
 
@@ -25,6 +26,7 @@ class EmbedJob:
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.
         storage_options: of the process that plans; a secret is only named, and read where it is used.
+        max_download: bytes of an object on the web that are read at most.
     """
 
     table: str
@@ -38,6 +40,7 @@ class EmbedJob:
     spread_rewrites: bool = True
     info: dict[str, Any] = field(default_factory=dict)
     storage_options: dict[str, str] = field(default_factory=configured)
+    max_download: int = field(default_factory=max_download)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
+from l3core.downloads import limit_downloads
 from l3core.embedding import Embedder
 from l3core.errors import RunError
 from l3core.features import load_features
@@ -31,6 +32,7 @@ _loaded: dict[str, Any] = {}
 def table_of(job: EmbedJob) -> TablePaths:
     """The paths of a job's table; from here on this process asks stores with the job's options."""
     configure_as(job.storage_options)
+    limit_downloads(job.max_download)
     return TablePaths(job.table)
 
 

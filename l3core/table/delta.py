@@ -1,7 +1,7 @@
 """What a run has to do: its listing and the ledger, both sorted, merged as streams.
 
 An object is unchanged if its size is and its checksum, where the store gives one (a copied object has a
-new version and the same content), else its version.
+new version and the same content), else its version. Without any of these nobody can say that it is.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from l3core.ahead import map_ahead
 from l3core.checksums import COMPUTED
+from l3core.downloads import too_large
 from l3core.errors import UsageError
 from l3core.listing import clip_id_of
 from l3core.pinned import content_checksum, readable
@@ -210,6 +211,8 @@ def _verdict(row: Known | None, listed: StoredObject, rules: Rules) -> str:
         return CHANGED
     if row.status == GONE:
         return BACK if 0 < row.windows_written == row.windows_expected else NEW
+    if row.status == "too-large":
+        return FAILED_BEFORE if row.error == too_large() else RETRIED  # the limit was another one
     if row.status == "forbidden":  # permissions change without a trace in size or version
         return RETRIED if readable(listed) else FAILED_BEFORE
     # a good row whose last try failed keeps its status, and its error begins with that of the try
@@ -226,6 +229,8 @@ def _same(row: Known, listed: StoredObject, rules: Rules) -> bool:
         return False
     if row.checksum and _kind(row.checksum) == _kind(listed.checksum):
         return row.checksum == listed.checksum
+    if not listed.version and row.status != "forbidden":  # nothing tells
+        return False
     comparable = row.status in WITH_WINDOWS or row.checksum is not None
     return row.version == listed.version and not (rules.verify_content and comparable)
 

@@ -14,6 +14,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
 from l3core.table.adopt import Key
 from l3core.table.delta import Work
+from l3core.urls import is_web
 
 SHARD_BYTES = 256 * 2**20
 SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
@@ -78,7 +79,8 @@ def _probed(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[tuple[Work, i
     """Recordings with their windows; those of large objects, which are opened side by side."""
     works = iter(todo)
     while some := list(islice(works, PROBED_TOGETHER)):
-        large = [work for work in some if work.listed.size_bytes > PROBE_BYTES]
+        # of an object on the web each piece would fetch all
+        large = [w for w in some if w.listed.size_bytes > PROBE_BYTES and not is_web(w.listed.uri)]
         probed = dict(zip(large, map_ahead(lambda work: _windows_of(work.listed, spec), large)))
         yield from ((work, probed.get(work)) for work in some)
 

@@ -17,6 +17,7 @@ from l3core.labelling import embedder_of
 from l3core.spec import EmbeddingSpec
 from launch.main import main
 from tests.corpus import write_mixed
+from tests.web import web_server
 
 DATA = Path(__file__).parents[2] / "examples/data"
 FLAGS = ("--model", "edgel3-sea-64", "--hop", "0.5", "--quiet")
@@ -155,3 +156,19 @@ def test_an_output_that_cannot_be_written(model, tmp_path, capsys):
     ).err
     assert "--output" in error
     assert error.count("\n") == 1
+
+
+def test_audio_on_the_web(model, capsys):
+    clip = DATA / "audio/5-194930-A-1.ogg"
+    with web_server() as server:
+        server.files["/a.ogg"] = clip.read_bytes()
+        names = [f"{server.url}/{name}" for name in ("a.ogg", "none.ogg")]
+        flags = ["--json", "--max-download", "1MB"]
+        found, absent = json.loads(labelled(capsys, model, "--input", *names, *flags).out)
+        (expected,) = json.loads(labelled(capsys, model, "--input", clip, *flags).out)
+        assert found == expected | {"uri": names[0]}
+        assert (absent["label"], absent["status"]) == (None, "vanished")
+        assert server.log == ["HEAD /a.ogg", "HEAD /none.ogg", "GET /a.ogg", "GET /none.ogg"]
+        flags = ["--json", "--max-download", "1kB"]
+        (large,) = json.loads(labelled(capsys, model, "--input", names[0], *flags).out)
+        assert large["status"] == "too-large"
