@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO, TypeVar, cast
 
 from l3core.checksums import checksum_of, expected_kind, proves
+from l3core.containment import open_below, refuse_leading_out
 from l3core.downloads import max_download, too_large
 from l3core.errors import AudioError
 from l3core.ranges import RangedFile
@@ -57,6 +58,7 @@ def open_pinned(listed: StoredObject, waiting: Waiting = nullcontext) -> Iterato
         AudioError: `vanished`, `forbidden`, `storage-error`, or `changed` if it is (or becomes, while
             it is read) another than was listed.
     """
+    refuse_leading_out(listed)
     found = _Pinned(listed, waiting)
     opened: AbstractContextManager[BinaryIO]
     with _failing_as_audio():
@@ -124,6 +126,8 @@ class _Pinned:
         """A file on a disk."""
         if not os.path.isfile(self.path):
             raise AudioError("unreadable", "not a file but a pipe, a device or a folder")
+        if self._listed.within is not None:
+            return open_below(self.path, self._listed.within)
         return cast(BinaryIO, self.fs.open(self.path, "rb"))
 
     def open_ranged(self) -> BinaryIO:

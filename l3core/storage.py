@@ -35,12 +35,14 @@ class StoredObject(NamedTuple):
         version: the store's name for this very content; changes whenever it is overwritten. "" where
             nothing tells.
         checksum: of the content (`l3core.checksums`), where the store gives one.
+        within: folder that it is read below only (`l3core.containment`); None: wherever it really lies.
     """
 
     uri: str
     size_bytes: int
     version: str
     checksum: str | None = None
+    within: str | None = None
 
     @property
     def absent(self) -> bool:

@@ -48,7 +48,12 @@ def build_parser(prog: str) -> Parser:
         "URLs, or @LIST",
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
-    add("--root", metavar="URI", help="clip ids are paths below it (default: what the inputs share)")
+    add(
+        "--root",
+        metavar="URI",
+        help="clip ids are paths below it (default: what the inputs share); links that lead out of it "
+        "are then not followed, but get their row",
+    )
     add_download_flag(parser)
     add_runner_flags(parser)
     add(

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any
 
 from l3core import storage
+from l3core.containment import contained
 from l3core.embedding import Embedder
 from l3core.errors import RunError, TableError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
@@ -233,7 +234,8 @@ def _listing(
     """The input; a table that lies among it is none of it."""
     own = paths.root + "/"
     found = (each for each in list_inputs(inputs, paths.root) if not each.uri.startswith(own))
-    return islice(found, args.limit)
+    root = _given_root(args)
+    return islice(found if root is None else contained(found, root), args.limit)
 
 
 def all_embedded(record: dict[str, Any]) -> bool:
@@ -260,8 +262,7 @@ def _root(
     state: TableState,
     inputs: Sequence[Pattern | ListFile],
 ) -> str:
-    with naming("--root"):
-        given = storage.absolute_folder(args.root) if args.root else None
+    given = _given_root(args)
     if state.root is None:
         if storage.is_object(paths.table):
             raise TableError(
@@ -272,6 +273,11 @@ def _root(
     if given is not None and given != state.root:
         raise UsageError(f"--root {given}: this table's root is {state.root}, and a table has one")
     return state.root
+
+
+def _given_root(args: argparse.Namespace) -> str | None:
+    with naming("--root"):
+        return storage.absolute_folder(args.root) if args.root else None
 
 
 def _execute(

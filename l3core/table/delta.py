@@ -191,7 +191,7 @@ def _decide(pair: Pair, rules: Rules, tally: Tally) -> Work | Note | None:
     uri = as_text(listed.uri)
     if verdict != BACK and (row.version, row.uri) == (listed.version, uri):
         return None
-    return Note(clip_id, BACK if verdict == BACK else SEEN, uri, *listed[1:])
+    return Note(clip_id, BACK if verdict == BACK else SEEN, uri, *listed[1:4])
 
 
 def _missing(row: Known, rules: Rules, tally: Tally) -> Note | None:

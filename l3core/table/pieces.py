@@ -33,6 +33,7 @@ class Piece(NamedTuple):
         first_window: of the recording.
         last_window: behind the last one; None for all that there are.
         estimate: about how many windows that is.
+        within: folder that it is read below only.
     """
 
     clip_id: str
@@ -43,11 +44,12 @@ class Piece(NamedTuple):
     first_window: int
     last_window: int | None
     estimate: int
+    within: str | None = None
 
     @property
     def listed(self) -> StoredObject:
         """The object to read."""
-        return StoredObject(self.uri, self.size_bytes, self.version, self.checksum)
+        return StoredObject(self.uri, self.size_bytes, self.version, self.checksum, self.within)
 
 
 def key_of(piece: Piece) -> Key:
@@ -67,12 +69,12 @@ def cut_pieces(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[Piece]:
     step = shard_windows(spec)
     for (clip_id, listed), windows in _probed(todo, spec):
         if windows is None:
-            yield Piece(clip_id, *listed, 0, None, _estimate(listed, spec))
+            yield Piece(clip_id, *listed[:4], 0, None, _estimate(listed, spec), listed.within)
             continue
         cuts = list(range(0, max(windows, 1), step))
         for first in cuts:
             last = None if first == cuts[-1] else first + step
-            yield Piece(clip_id, *listed, first, last, min(step, windows - first))
+            yield Piece(clip_id, *listed[:4], first, last, min(step, windows - first), listed.within)
 
 
 def _probed(todo: Iterable[Work], spec: EmbeddingSpec) -> Iterator[tuple[Work, int | None]]:
