@@ -135,8 +135,14 @@ class WebFileSystem(AsyncFileSystem):
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> BinaryIO:
         if mode != "rb":
-            raise OSError(errno.EROFS, "a web server does not take files", path)
+            raise _takes_none(path)
         return self.download(path)
+
+    async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        raise _takes_none(path)
+
+    async def _put_file(self, lpath: str, rpath: str, mode: str = "overwrite", **kwargs: Any) -> None:
+        raise _takes_none(rpath)
 
     def download(self, path: str, hold: Hold | None = None) -> BinaryIO:
         """A temporary copy of a whole object, open for reading.
@@ -219,6 +225,10 @@ class WebFileSystem(AsyncFileSystem):
             raise OSError(NO_NAME) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _PassesError(_words(error), unreached=place.authority) from None
+
+
+def _takes_none(path: str) -> OSError:
+    return OSError(errno.EROFS, "a web server does not take files", path)
 
 
 def web_files() -> WebFileSystem:

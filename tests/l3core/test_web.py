@@ -15,11 +15,12 @@ import soundfile
 from aiohttp.resolver import ThreadedResolver
 
 from l3core import storage, urls, web
+from l3core.downloads import limit_downloads
 from l3core.errors import AudioError, UsageError
 from l3core.listing import clip_id_of, common_root, list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage import StoredObject
-from l3core.stores import configure, filesystem
+from l3core.stores import filesystem
 from tests.corpus import noise
 from tests.emulators import free_port
 from tests.web import etag, make_certificate, web_server
@@ -38,7 +39,7 @@ def server(running, monkeypatch):
     running.files = {"/a.wav": CONTENT}
     monkeypatch.setattr(web, "BACKOFF_S", 0.01)
     yield running
-    configure([])
+    limit_downloads(None)
 
 
 @pytest.fixture
@@ -300,16 +301,16 @@ def endless(handler):
 
 
 def test_an_object_that_is_larger_than_allowed_is_not_asked_for(server):
-    configure([], max_download=16_000)
+    limit_downloads(16_000)
     expected = "too-large", "larger than 16,000 bytes: --max-download allows more"
     assert trouble(listed(f"{server.url}/a.wav")) == expected
     assert server.log == ["HEAD /a.wav"]
-    configure([], max_download=len(CONTENT))
+    limit_downloads(len(CONTENT))
     assert read(listed(f"{server.url}/a.wav")) == CONTENT
 
 
 def test_reading_ends_at_the_limit_whatever_the_server_says(server):
-    configure([], max_download=1_000_000)
+    limit_downloads(1_000_000)
     server.sent = 0
     server.on("/a.wav", endless)
     assert trouble(listed(f"{server.url}/a.wav"))[0] == "too-large"
@@ -328,7 +329,7 @@ def test_reading_ends_at_the_limit_whatever_the_server_says(server):
 
 
 def test_a_length_beyond_the_limit_is_believed_at_once(server):
-    configure([], max_download=1_000_000)
+    limit_downloads(1_000_000)
 
     def promise(handler):
         if handler.command == "HEAD":

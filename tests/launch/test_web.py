@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from l3core import urls, web
-from l3core.stores import MAX_DOWNLOAD
+from l3core.downloads import LIMIT
 from l3core.table import pieces
 from launch.main import main
 from tests.corpus import FLAGS, expected_rows, ledger, noise, snapshot, table_rows
@@ -40,7 +40,7 @@ def server(running, monkeypatch):
     running.clear()
     running.files = {"/x/a.wav": CONTENT, "/x/y/b.wav": OTHER}
     monkeypatch.setattr(web, "BACKOFF_S", 0.01)
-    monkeypatch.delenv(MAX_DOWNLOAD, raising=False)
+    monkeypatch.delenv(LIMIT, raising=False)
     return running
 
 
@@ -195,7 +195,7 @@ def test_what_was_too_large_is_tried_again_with_another_limit_only(server, tmp_p
 
 def test_processes_that_embed_know_the_limit(server, tmp_path):
     assert embed(tmp_path, f"{server.url}/x/a.wav", more=["--max-download", "123kB"]) == 0
-    said = "from l3core.stores import max_download; print(max_download())"
+    said = "from l3core.downloads import max_download; print(max_download())"
     result = subprocess.run(
         [sys.executable, "-c", said], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
