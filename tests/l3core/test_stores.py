@@ -8,7 +8,7 @@ import time
 import pytest
 import soundfile
 
-from l3core import pinned, storage
+from l3core import atomic, pinned, storage
 from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
 from l3core.listing import list_inputs, parse_input
 from l3core.pinned import open_pinned
@@ -239,6 +239,23 @@ def test_of_several_creations_one_succeeds(bucket):
     assert storage.create(f"{bucket}/1.json", b"mine")
     assert not storage.create(f"{bucket}/1.json", b"another's")
     assert storage.read_bytes(f"{bucket}/1.json") == b"mine"
+
+
+@pytest.mark.parametrize(("conflicts", "there"), [(2, False), (2, True), (None, False)])
+def test_while_another_creation_is_under_way_s3_is_asked_again(s3, monkeypatch, conflicts, there):
+    monkeypatch.setattr(atomic, "CONFLICT_S", (0.01,) * 3)
+    uri = s3.make_bucket(f"conflicts-{conflicts}-{there}".lower()) + "/1.json"
+    if there:
+        storage.write_bytes(uri, b"another's")
+    conflict = s3.fault("^PUT", status=409, times=conflicts)
+    if conflicts:
+        assert storage.create(uri, b"mine") == (not there)
+        assert storage.read_bytes(uri) == (b"another's" if there else b"mine")
+    else:
+        with pytest.raises(OSError, match="injected"):
+            storage.create(uri, b"mine")
+    s3.clear()
+    assert conflict.hits == (conflicts or 4)
 
 
 def test_an_upload_that_fails_leaves_nothing(bucket):
