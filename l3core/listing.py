@@ -15,13 +15,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import takewhile
 from typing import NamedTuple
 
 import fsspec
 from fsspec.utils import glob_translate
 
+from l3core.ahead import map_ahead
 from l3core.audio import EXTENSIONS
 from l3core.errors import UsageError
 from l3core.storage import (
@@ -35,6 +35,7 @@ from l3core.storage import (
     stored,
     type_of,
 )
+from l3core.stores import is_remote
 from l3core.urls import checked_url, folder_of, is_web, object_url
 from l3core.walk import walk
 
@@ -98,6 +99,10 @@ class Pattern(NamedTuple):
         return self.matches(as_text(self.path).rstrip("/") + "/" + rest)
 
 
+def _look(uris: Sequence[str]) -> Iterator[StoredObject]:
+    return map_ahead(named, uris) if any(map(is_remote, uris)) else map(named, uris)
+
+
 class ListFile(NamedTuple):
     """A file of literal URIs.
 
@@ -109,7 +114,7 @@ class ListFile(NamedTuple):
 
     folder: str
     uris: tuple[str, ...]
-    look: Callable[[Sequence[str]], Iterator[StoredObject]] = partial(map, named)
+    look: Callable[[Sequence[str]], Iterator[StoredObject]] = _look
 
     def objects(self, without: str | None = None) -> Iterator[StoredObject]:
         """What it names, sorted by URI; all that was spelt out is meant."""
