@@ -104,7 +104,7 @@ def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
 
 def is_remote(uri: str) -> bool:
     """Whether reading an object is mostly waiting for an answer."""
-    return uri.partition("://")[0] in STORES
+    return uri.partition("://")[0] in STORES or is_web(uri)
 
 
 def unwrapped(fs: Any) -> fsspec.AbstractFileSystem:
@@ -202,7 +202,7 @@ def reach(uri: str, seconds: float = REACH_S) -> None:
         CredentialsError: from `filesystem`.
         StorageError: there is no answer.
     """
-    if not is_remote(uri):
+    if uri.partition("://")[0] not in STORES:
         return
     try:
         within(seconds, lambda: _look(uri))

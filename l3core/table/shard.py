@@ -4,7 +4,7 @@ import socket
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
@@ -81,6 +81,56 @@ class Outcome:
         )
 
 
+class _Reader:
+    """Reads what a model embeds; several threads do.
+
+    Args:
+        embedder: of the run's spec.
+        watch: for the time that it takes.
+        turns: of the threads that decode.
+        failures: told what cannot be read.
+    """
+
+    def __init__(self, embedder: Embedder, watch: Stopwatch, turns: Turns, failures: Failures) -> None:
+        self._embedder = embedder
+        self._watch = watch
+        self._turns = turns
+        self._failures = failures
+
+    def segments(self, outcome: Outcome) -> Iterator[tuple[Outcome, Segment]]:
+        """Segments of a piece; where it fails its outcome notes why, and the segments end."""
+        segments = self._read(outcome)
+        while True:
+            try:
+                with self._turns.turn(), self._watch.timing("resample"):
+                    segment = next(segments, None)
+            except AudioError as error:
+                outcome.error = error
+                self._failures.count(error)
+                return
+            if segment is None:
+                return
+            yield outcome, segment
+
+    def _read(self, outcome: Outcome) -> Iterator[Segment]:
+        piece = outcome.piece
+        with ExitStack() as stack:
+            opened = open_pinned(piece.listed, self._turns.lend)
+            file = stack.enter_context(self._watch.timing_ends("read", opened))
+            if outcome.checksum is None and piece.first_window == 0:
+                with self._watch.timing("read"):
+                    outcome.checksum = checksum_of(file)
+                    file.seek(0)
+            with self._watch.timing("decode"):
+                timed = BufferedReader(TimedFile(file, self._watch), READ_BYTES)
+                recording = stack.enter_context(Recording(timed))
+            outcome.info = recording.info
+            total = self._embedder.window_count(recording.info)
+            last = total if piece.last_window is None else piece.last_window
+            outcome.windows = range(piece.first_window, last)
+            yield from self._embedder.segments(TimedSource(recording, self._watch), outcome.windows)
+
+
 def embed_shard(
     paths: TablePaths,
     run_id: str,
@@ -124,9 +174,17 @@ def embed_shard(
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
     remote = any(is_remote(outcome.piece.uri) for outcome in outcomes)
     readers = max(decoders, io_concurrency) if remote else decoders
-    failed = Failures(max_storage_errors).count
     turns = Turns(decoders, partial(watch.timing, "wait_for_turn"))
-    written = _embed(file, outcomes, embedder, watch, notes, readers, turns, failed)
+    reader = _Reader(embedder, watch, turns, Failures(max_storage_errors))
+    ahead = prefetch(
+        (partial(reader.segments, outcome) for outcome in outcomes),
+        threads=readers,
+        sources_ahead=max(RECORDINGS_AHEAD, readers),
+        items_ahead=SEGMENTS_AHEAD,
+        waited=partial(watch.add, "wait_for_model"),
+    )
+    with closing(ahead) as segments:
+        written = _embed(file, outcomes, segments, embedder, watch, notes)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -148,24 +206,15 @@ def embed_shard(
 def _embed(
     file: str,
     outcomes: Sequence[Outcome],
+    segments: Iterator[tuple[Outcome, Segment]],
     embedder: Embedder,
     watch: Stopwatch,
     notes: ShardNotes,
-    readers: int,
-    turns: Turns,
-    failed: Callable[[AudioError], None],
 ) -> Written:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
-    ahead = prefetch(
-        (partial(_segments, outcome, embedder, watch, turns, failed) for outcome in outcomes),
-        threads=readers,
-        sources_ahead=max(RECORDINGS_AHEAD, readers),
-        items_ahead=SEGMENTS_AHEAD,
-        waited=partial(watch.add, "wait_for_model"),
-    )
-    with closing(ahead) as segments, writing_windows(file, embedder.spec.size) as writer:
+    with writing_windows(file, embedder.spec.size) as writer:
         embedded = embedder.embed_segments(_waiting(segments, watch))
         while True:
             with watch.timing("model"):
@@ -189,28 +238,6 @@ def _embed(
     return writer.written
 
 
-def _segments(
-    outcome: Outcome,
-    embedder: Embedder,
-    watch: Stopwatch,
-    turns: Turns,
-    failed: Callable[[AudioError], None],
-) -> Iterator[tuple[Outcome, Segment]]:
-    """Segments of a piece; where it fails its outcome notes why, and the segments end."""
-    segments = _read_segments(outcome, embedder, watch, turns)
-    while True:
-        try:
-            with turns.turn(), watch.timing("resample"):
-                segment = next(segments, None)
-        except AudioError as error:
-            outcome.error = error
-            failed(error)
-            return
-        if segment is None:
-            return
-        yield outcome, segment
-
-
 def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
     """The same items, with the time that they keep the caller waiting."""
     while True:
@@ -219,27 +246,6 @@ def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
         if item is None:
             return
         yield item
-
-
-def _read_segments(
-    outcome: Outcome, embedder: Embedder, watch: Stopwatch, turns: Turns
-) -> Iterator[Segment]:
-    piece = outcome.piece
-    with ExitStack() as stack:
-        opened = open_pinned(piece.listed, turns.lend)
-        file = stack.enter_context(watch.timing_ends("read", opened))
-        if outcome.checksum is None and piece.first_window == 0:
-            with watch.timing("read"):
-                outcome.checksum = checksum_of(file)
-                file.seek(0)
-        with watch.timing("decode"):
-            timed = BufferedReader(TimedFile(file, watch), READ_BYTES)
-            recording = stack.enter_context(Recording(timed))
-        outcome.info = recording.info
-        total = embedder.window_count(recording.info)
-        last = total if piece.last_window is None else piece.last_window
-        outcome.windows = range(piece.first_window, last)
-        yield from embedder.segments(TimedSource(recording, watch), outcome.windows)
 
 
 def _without_failed(file: str, written: Written, outcomes: Sequence[Outcome]) -> Written:
