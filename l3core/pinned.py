@@ -86,8 +86,6 @@ def _failing_as_audio() -> Iterator[None]:
     except PermissionError:
         raise AudioError("forbidden", "no permission to read the file") from None
     except OSError as error:
-        if error.errno == errno.EBUSY:  # what s3fs raises for another ETag
-            raise _changed() from None
         raise AudioError("storage-error", f"reading failed: {error}") from None
 
 
