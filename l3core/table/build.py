@@ -8,15 +8,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from l3core import storage
 from l3core.errors import RunError
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder
 from l3core.table.ledger import Moved, Settle, update_ledger, write_ledger
 from l3core.table.state import TableState
-from l3core.table.windows_file import plain_facts
 
 
 class Build:
@@ -76,16 +72,13 @@ class Build:
         """
         final = f"{ledger_folder(fingerprint)}/{self.run_id}.parquet"
         staged = f"_l3flow/staging/{self.run_id}/ledger-{fingerprint}.parquet"
-        rows = write_ledger(self.paths.at(staged), batches)
-        self._check_windows(fingerprint, self.paths.at(staged))
+        written = write_ledger(self.paths.at(staged), batches)
+        self._check_windows(fingerprint, written.windows)
         self.removed += self.state.ledger(fingerprint)
-        self.add(plain_facts(self.paths.at(staged), final, rows), staged)
+        facts = {"sha256": written.sha256, "bytes": written.size_bytes, "rows": written.rows}
+        self.add({"path": final} | facts, staged)
 
-    def _check_windows(self, fingerprint: str, ledger: str) -> None:
-        fs, path = storage.filesystem(ledger)
-        with fs.open(path, "rb") as file:
-            written = pq.read_table(file, columns=["windows_written"])["windows_written"]
-        promised = pc.sum(written).as_py() or 0
+    def _check_windows(self, fingerprint: str, promised: int) -> None:
         kept = [self.state.files[path] for path in self.state.windows(fingerprint)]
         files = [
             facts

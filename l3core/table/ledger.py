@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -89,24 +89,44 @@ def _batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Reco
         yield from pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns)
 
 
-def write_ledger(uri: str, batches: Iterable[pa.RecordBatch | pa.Table]) -> int:
-    """Write batches of rows, which must be sorted by clip id; returns how many rows."""
-    total = 0
-    with (
-        storage.writing(uri) as file,
-        pq.ParquetWriter(file, LEDGER_SCHEMA, compression="zstd") as writer,
-    ):
+class WrittenLedger(NamedTuple):
+    """What is in a ledger file, read back from it before it was put in place.
+
+    Attributes:
+        rows: in it.
+        windows: that they promise.
+        size_bytes: of the file.
+        sha256: of its content.
+    """
+
+    rows: int
+    windows: int
+    size_bytes: int
+    sha256: str
+
+
+def write_ledger(uri: str, batches: Iterable[pa.RecordBatch | pa.Table]) -> WrittenLedger:
+    """Write batches of rows, which must be sorted by clip id."""
+    with storage.writing(uri) as file:
+        _write_rows(file, batches)
+        file.seek(0)
+        digest = storage.sha256_of_file(file)
+        size_bytes = file.tell()
+        written = pq.read_table(file, columns=["windows_written"])["windows_written"]
+        return WrittenLedger(len(written), pc.sum(written).as_py() or 0, size_bytes, digest)
+
+
+def _write_rows(file: BinaryIO, batches: Iterable[pa.RecordBatch | pa.Table]) -> None:
+    with pq.ParquetWriter(file, LEDGER_SCHEMA, compression="zstd") as writer:
         waiting: list[pa.Table] = [LEDGER_SCHEMA.empty_table()]
         for batch in batches:
             table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
             waiting.append(table.cast(LEDGER_SCHEMA))
-            total += len(batch)
             if sum(map(len, waiting)) >= GROUP_ROWS:
                 writer.write_table(pa.concat_tables(waiting), row_group_size=GROUP_ROWS)
                 waiting = [LEDGER_SCHEMA.empty_table()]
         if any(map(len, waiting)):
             writer.write_table(pa.concat_tables(waiting), row_group_size=GROUP_ROWS)
-    return total
 
 
 def find_rows(

@@ -18,6 +18,7 @@ from l3core.ahead import map_ahead
 from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
+from l3core.stores import is_remote
 from l3core.table.adopt import (
     TRIED_AGAIN,
     FinishedShard,
@@ -42,7 +43,10 @@ from l3core.table.pieces import Piece, cut_pieces, key_of, shard_windows
 from l3core.table.state import TableState
 
 SHARD_CLIPS = 5000
-SHARDS_WANTED = 16  # of a small run and worker, so that a killed one can be adopted in parts
+# Of a small run and worker, so that a killed one can be adopted in parts. In a store each costs some
+# requests, one after the other.
+SHARDS_WANTED = 16
+SHARDS_WANTED_IN_STORE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +197,14 @@ def make_plan(
         if plan.empty:
             remove_staging(paths, dead)
             return plan
-        target = min(shard_windows(spec), max(1, -(-total // (SHARDS_WANTED * workers))))
+        target = min(shard_windows(spec), max(1, -(-total // (shards_wanted(paths) * workers))))
         again = TRIED_AGAIN | ({"unreadable"} if rules and rules.retry_unreadable else set())
         return _stage(paths, plan, pieces, notes, target, again)
+
+
+def shards_wanted(paths: TablePaths) -> int:
+    """Into how many shards a small run of one worker is cut."""
+    return min(SHARDS_WANTED, SHARDS_WANTED_IN_STORE) if is_remote(paths.root) else SHARDS_WANTED
 
 
 def _stage(

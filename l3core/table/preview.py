@@ -13,7 +13,7 @@ from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits, bytes_to_rewrite
 from l3core.table.pieces import probe, shard_windows, window_count
-from l3core.table.plan import SHARDS_WANTED
+from l3core.table.plan import shards_wanted
 from l3core.table.state import TableState
 
 EXACT_FILES = 1_000  # up to so many are all opened
@@ -97,7 +97,7 @@ def preview_run(
     step = shard_windows(spec)
     cuts = sum(max(1, -(-each.windows // step)) for each in probed)
     pieces = -(-files * cuts // max(1, len(probed)))
-    target = min(step, max(1, -(-windows // SHARDS_WANTED)))
+    target = min(step, max(1, -(-windows // shards_wanted(paths))))
     return Preview(
         counts=dict(tally.counts),
         gone=tally.gone,

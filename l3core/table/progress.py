@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -44,17 +45,33 @@ class ShardNotes:
     """Notes that a running shard leaves every few seconds; they also keep its run's lock alive."""
 
     def __init__(self, paths: TablePaths, run_id: str, shard: str, fingerprint: str) -> None:
+        self._thread = ThreadPoolExecutor(1)  # nothing waits for the store's answer
+        self._left: Future[None] | None = None
         self._uri = storage.join(paths.staging(run_id), "progress", f"{shard}.json")
         self._renew = partial(keep_renewed, paths, fingerprint, run_id)
         self._next = time.monotonic() + NOTE_EVERY_S
 
     def note(self, files: int, windows: int, audio_s: float) -> None:
-        """Say how far the shard is; does nothing if the last note is young."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + NOTE_EVERY_S
-            note = {"files": files, "windows": windows, "audio_s": audio_s}
-            storage.write_bytes(self._uri, json.dumps(note).encode())
-            self._renew()  # a shard may be an MP3 of ten hours
+        """Say how far the shard is; does nothing if the last note is young, or on its way.
+
+        Raises:
+            OSError: the last note could not be written.
+        """
+        if time.monotonic() < self._next or not (self._left is None or self._left.done()):
+            return
+        self._next = time.monotonic() + NOTE_EVERY_S
+        if self._left is not None:
+            self._left.result()
+        note = {"files": files, "windows": windows, "audio_s": audio_s}
+        self._left = self._thread.submit(self._leave, json.dumps(note).encode())
+
+    def close(self) -> None:
+        """Wait for the last note: none may come when the run's folder is cleared away."""
+        self._thread.shutdown()
+
+    def _leave(self, note: bytes) -> None:
+        storage.write_bytes(self._uri, note)
+        self._renew()  # a shard may be an MP3 of ten hours
 
 
 class RunProgress:

@@ -170,7 +170,6 @@ def embed_shard(
     file = storage.join(done, name)
     outcomes = [Outcome(piece) for piece in load_pieces(paths, run_id, shard)]
     watch = Stopwatch()
-    notes = ShardNotes(paths, run_id, shard, embedder.fingerprint)
     decoders = decoders or max(1, usable_cores() // CORES_A_DECODER)
     remote = any(is_remote(outcome.piece.uri) for outcome in outcomes)
     readers = max(decoders, io_concurrency) if remote else decoders
@@ -183,8 +182,9 @@ def embed_shard(
         items_ahead=SEGMENTS_AHEAD,
         waited=partial(watch.add, "wait_for_model"),
     )
-    with closing(ahead) as segments:
-        written = _embed(file, outcomes, segments, embedder, watch, notes)
+    notes = closing(ShardNotes(paths, run_id, shard, embedder.fingerprint))
+    with notes as noting, closing(ahead) as segments:
+        written = _embed(file, outcomes, segments, embedder, watch, noting)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {

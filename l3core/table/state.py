@@ -11,9 +11,11 @@ entry without files: whoever planned before it cannot commit any more (`fence`).
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
+from l3core.ahead import map_ahead
 from l3core.errors import TableError
 from l3core.table.json_objects import read_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
@@ -75,8 +77,8 @@ def load_state(paths: TablePaths) -> TableState:
     Raises:
         TableError: it is there, but of a layout that this version does not know, or commits are missing.
     """
-    names = storage.names_below(paths.journal, suffix=".json")
-    state = _indexed(paths, len(names))
+    names, kept = _history(paths)
+    state = _indexed(paths, kept, len(names))
     commit = None
     for number, name in enumerate(names, 1):
         if name != entry_name(number):
@@ -100,9 +102,16 @@ def entry_name(number: int) -> str:
     return f"{number:08d}.json"
 
 
-def _indexed(paths: TablePaths, commits: int) -> TableState:
+def _history(paths: TablePaths) -> tuple[list[str], list[str]]:
+    """Names of the commits, and of what was kept of some of them."""
+    names = partial(storage.names_below, suffix=".json")
+    commits, kept = map_ahead(names, [paths.journal, paths.index])
+    return commits, kept
+
+
+def _indexed(paths: TablePaths, kept_states: list[str], commits: int) -> TableState:
     """The newest of the kept states that leaves at least one commit to replay."""
-    numbers = [int(name[:8]) for name in storage.names_below(paths.index, suffix=".json")]
+    numbers = [int(name[:8]) for name in kept_states]
     for number in sorted(numbers, reverse=True):
         if number >= commits:  # the last may have to be published
             continue
@@ -182,10 +191,12 @@ def choose_spec(paths: TablePaths, state: TableState, spec: str | None, *, flag:
 
 def keep_index(paths: TablePaths) -> None:
     """Keep what the commits come to, if many have been made since; what was kept long before goes."""
-    there = storage.names_below(paths.index, suffix=".json")
-    state = load_state(paths)
+    commits, there = _history(paths)
     newest = int(there[-1][:8]) if there else 0
-    if state.commits - newest < COMMITS_AN_INDEX or state.pending is not None:
+    if len(commits) - newest < COMMITS_AN_INDEX:
+        return
+    state = load_state(paths)
+    if state.pending is not None:
         return
     kept = {"root": state.root, "files": state.files, "touched": state.touched}
     content = json.dumps({"layout": LAYOUT_VERSION, **kept}).encode()

@@ -175,13 +175,3 @@ def file_facts(written: Written, path: str) -> dict[str, Any]:
         "last_clip": max(written.clips),
         "vector_bytes": rows * 4 * written.vector_size,
     }
-
-
-def plain_facts(uri: str, path: str, rows: int) -> dict[str, Any]:
-    """What it says of any file, read from where it is."""
-    return {
-        "path": path,
-        "sha256": storage.sha256_of(uri),
-        "bytes": storage.describe(uri).size_bytes,
-        "rows": rows,
-    }

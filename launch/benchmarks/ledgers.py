@@ -186,7 +186,8 @@ def _update(count: int, folder: Path, moved: dict[str, list[Moved]]) -> None:
         return replace(old, version="later", run_id="second")
 
     changes: Iterator[tuple[str, Settle]] = ((_name(n), settle) for n in range(0, count, CHANGED_EVERY))
-    rows = write_ledger(paths.at("updated.parquet"), update_ledger(paths, ledger, changes, moved))
+    updated = update_ledger(paths, ledger, changes, moved)
+    rows = write_ledger(paths.at("updated.parquet"), updated).rows
     if (rows, len(settled)) != (count, _changed(count)):
         raise RunError(f"{len(settled)} of {rows} rows changed instead of {_changed(count)} of {count}")
 

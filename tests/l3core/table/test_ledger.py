@@ -53,7 +53,7 @@ FULL = LedgerRow(
 
 def write(path, rows):
     """A ledger of those rows, given one by one."""
-    return write_ledger(str(path), (ledger_batch([row]) for row in rows))
+    return write_ledger(str(path), (ledger_batch([row]) for row in rows)).rows
 
 
 def bare(clip_id):

@@ -32,6 +32,7 @@ def test_a_running_shard_counts_by_its_notes(run, monkeypatch):
     shard = run.plan.to_embed[0].name
     notes = ShardNotes(run.paths, run.run_id, shard, run.plan.fingerprint)
     notes.note(0, 3, 0.75)
+    notes.close()
     assert look()[1:4] == (0, 3, 0.75)
     assert 0 < look().share < 1 / 6
     run.embed(shards=1)  # now its manifest counts, and the note no more
