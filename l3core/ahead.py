@@ -39,9 +39,7 @@ def map_ahead(
                 future.cancel()
 
 
-def do_all(
-    function: Callable[[T], object], items: Iterable[T], *, threads: int = IO_CONCURRENCY
-) -> None:
+def do_all(function: Callable[[T], object], items: Iterable[T]) -> None:
     """Call a function with each item."""
     for _ in map_ahead(function, items):
         continue

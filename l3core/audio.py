@@ -251,6 +251,8 @@ class _CallbackFile:
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes; none after an error."""
+        if self._error is not None:
+            return b""
         try:
             return self._file.read(size)
         except Exception as error:  # raised by raise_error

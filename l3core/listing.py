@@ -34,6 +34,7 @@ from l3core.storage import (
     read_bytes,
     stored,
     type_of,
+    unknown,
 )
 from l3core.stores import is_remote
 from l3core.urls import checked_url, folder_of, is_web, object_url
@@ -100,7 +101,14 @@ class Pattern(NamedTuple):
 
 
 def _look(uris: Sequence[str]) -> Iterator[StoredObject]:
-    return map_ahead(named, uris) if any(map(is_remote, uris)) else map(named, uris)
+    return map_ahead(_named, uris) if any(map(is_remote, uris)) else map(named, uris)
+
+
+def _named(uri: str) -> StoredObject:
+    try:
+        return named(uri)
+    except PermissionError:  # whoever reads it finds out
+        return unknown(uri)
 
 
 class ListFile(NamedTuple):
@@ -276,12 +284,11 @@ def _common_folder(folders: Sequence[str]) -> str:
         raise UsageError(f"the inputs lie in several stores ({several}): give --root")
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
-    if is_web(prefix):  # a name may have an empty part
+    if prefix:  # a name may have an empty part
         split = [uri.removeprefix(prefix).split("/") for uri in folders]
         shared = takewhile(lambda parts: parts[0] == parts[1], zip(min(split), max(split)))
         return prefix + "/".join(part for part, _ in shared)
-    paths = [uri.removeprefix(prefix) for uri in folders]
-    return prefix + posixpath.commonpath(paths if prefix else [path or "/" for path in paths])
+    return posixpath.commonpath([path or "/" for path in folders])
 
 
 def clip_id_of(uri: str, root: str) -> str:

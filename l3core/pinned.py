@@ -5,7 +5,9 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
+
+from fsspec.asyn import AsyncFileSystem
 
 from l3core.checksums import checksum_of, expected_kind, proves
 from l3core.containment import open_below, refuse_leading_out
@@ -13,7 +15,7 @@ from l3core.downloads import max_download, too_large
 from l3core.errors import AudioError
 from l3core.ranges import RangedFile
 from l3core.storage import StoredObject, describe
-from l3core.stores import filesystem, is_disk, within
+from l3core.stores import filesystem, is_disk, is_object_store, unwrapped, within
 from l3core.urls import is_web
 
 T = TypeVar("T")
@@ -62,14 +64,15 @@ def open_pinned(listed: StoredObject, waiting: Waiting = nullcontext) -> Iterato
     found = _Pinned(listed, waiting)
     opened: AbstractContextManager[BinaryIO]
     with _failing_as_audio():
+        found.look_again()
         if is_disk(found.fs):
             opened = found.held(found.open_file)
         elif is_web(listed.uri):
             opened = found.download()
-        elif listed.size_bytes <= WHOLE_BYTES and expected_kind(listed.checksum) is not None:
+        elif found.can_be_proved:
             opened = io.BytesIO(found.read_proved())
         elif found.keeps_versions:
-            opened = _ranged(found.fetch, listed.size_bytes)
+            opened = _ranged(found.fetch, found.size_bytes)
         else:
             opened = found.held(found.open_ranged)
         with opened as file:
@@ -105,6 +108,22 @@ class _Pinned:
         self._listed = listed
         self._waiting = waiting
 
+    def look_again(self) -> None:
+        """Describe what could not be looked at when it was listed (`l3core.storage.unknown`)."""
+        if is_object_store(self.fs) and not self._listed.version:
+            self._listed = self._ask(self._describe)
+
+    @property
+    def can_be_proved(self) -> bool:
+        """Whether the content itself shows that it is what was listed."""
+        listed = self._listed
+        return listed.size_bytes <= WHOLE_BYTES and expected_kind(listed.checksum) is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the object."""
+        return self._listed.size_bytes
+
     @property
     def keeps_versions(self) -> bool:
         """Whether the store gives the version that it is asked for, or nothing."""
@@ -117,8 +136,10 @@ class _Pinned:
         try:
             with opening() as file:
                 yield file
-        finally:  # also when decoding failed: a file that somebody is just copying is no broken one
+        except Exception:  # a file that somebody is just copying is no broken one
             self._hold_version()
+            raise
+        self._hold_version()
 
     def open_file(self) -> BinaryIO:
         """A file on a disk."""
@@ -168,7 +189,7 @@ class _Pinned:
         """Bytes of the listed version, where the store `keeps_versions`."""
         pin = {"generation": self._listed.version}
         try:
-            return self._ask(lambda: self.fs.cat_file(self.path, start=start, end=stop, **pin))
+            return self._cat(start=start, end=stop, **pin)
         except FileNotFoundError:
             raise self._replaced() from None
 
@@ -183,19 +204,40 @@ class _Pinned:
         pin = {"generation": self._listed.version} if self.keeps_versions else {}
         for _ in range(READ_TRIES):
             try:
-                content: bytes = self._ask(lambda: self.fs.cat_file(self.path, **pin))
+                content = self._cat(**pin)
             except FileNotFoundError:
                 raise self._replaced() from None
             except OSError as error:
                 if error.errno != errno.EBADMSG:
                     raise
                 continue  # a client that has checked it by itself
-            if proves(content, self._listed.checksum):
+            if proves(content, self._listed.checksum) or self._is_encrypted():
                 return content
             self._hold_version()
         raise AudioError(
             "storage-error", "what the store sends does not have the checksum that it tells"
         )
+
+    def _is_encrypted(self) -> bool:
+        """Whether it is one of S3's whose ETag is no checksum; its version holds.
+
+        Its client has checked the content against another checksum, if there is one.
+        """
+        client = unwrapped(self.fs)
+        if not hasattr(client, "call_s3"):
+            return False
+        bucket, key, _ = client.split_path(self.path)
+        head = self._ask(lambda: self.fs.call_s3("head_object", Bucket=bucket, Key=key))
+        if head["ETag"] != self._listed.version:
+            raise _changed()
+        return "kms" in head.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in head
+
+    def _cat(self, **what: Any) -> bytes:
+        """What the client gets in one request."""
+        if isinstance(unwrapped(self.fs), AsyncFileSystem):  # which ends a request that takes too long
+            with self._waiting():
+                return cast(bytes, self.fs.cat_file(self.path, timeout=DEADLINE_S, **what))
+        return self._ask(lambda: cast(bytes, self.fs.cat_file(self.path, **what)))
 
     def _ask(self, action: Callable[[], T]) -> T:
         with self._waiting():

@@ -9,17 +9,19 @@ import os
 import posixpath
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import fsspec
 
+from l3core.ahead import do_all
 from l3core.atomic import create as create
 from l3core.atomic import make_folder
 from l3core.atomic import write_bytes as write_bytes
 from l3core.atomic import writing as writing
 from l3core.checksums import checksum_in
 from l3core.stores import filesystem as filesystem
-from l3core.stores import is_disk, unwrapped
+from l3core.stores import holds_any, is_disk, unwrapped
 
 # No such file; a file where a folder should be; links in a circle; a name that is too long.
 NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -184,21 +186,23 @@ def move(source: str, target: str) -> None:
 
 def remove(uri: str) -> None:
     """Remove an object; one that is not there is fine."""
-    fs, path = filesystem(uri)
-    with suppress(FileNotFoundError):
-        fs.rm_file(path)
+    _remove_file(*filesystem(uri))
 
 
 def remove_folder(uri: str) -> None:
     """Remove all below a folder; one that is not there is fine."""
     fs, path = filesystem(uri)
-    while True:
-        try:
-            fs.rm(path, recursive=True)
-        except FileNotFoundError:  # somebody else removes the same, or part of it
-            if type_of(fs, path) is not None:
-                continue
+    if not is_disk(fs):  # name by name: what removes many takes a bracket in a name for a pattern
+        do_all(partial(_remove_file, fs), fs.find(path))
         return
+    while type_of(fs, path) is not None:
+        with suppress(FileNotFoundError):  # somebody else removes the same, or part of it
+            fs.rm(path, recursive=True)
+
+
+def _remove_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
 
 
 def is_object(uri: str) -> bool:
@@ -228,6 +232,10 @@ def type_of(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         return str(fs.info(path)["type"])
     except (FileNotFoundError, NotADirectoryError):  # the latter: below a file
         return None
+    except PermissionError:
+        if holds_any(fs, path):
+            return "directory"
+        raise
 
 
 def names_below(uri: str, *, suffix: str) -> list[str]:
@@ -235,9 +243,11 @@ def names_below(uri: str, *, suffix: str) -> list[str]:
     fs, path = filesystem(uri)
     fs.invalidate_cache(path)
     try:
-        names = [posixpath.basename(name.rstrip("/")) for name in fs.ls(path, detail=False)]
+        found = [name.rstrip("/") for name in fs.ls(path, detail=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    # some tools make an object of a folder's name
+    names = (posixpath.basename(name) for name in found if name != path.rstrip("/"))
     return sorted(name for name in names if name.endswith(suffix))
 
 

@@ -45,6 +45,12 @@ _CREDENTIALS = {
     "PartialCredentialsError",
     *_REFUSED,
 }
+# S3's codes that s3fs makes a PermissionError of: no object is forbidden, nothing is allowed.
+_REFUSED_BY_S3 = {
+    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
+    *("SignatureDoesNotMatch", "RequestTimeTooSkewed", "InvalidSecurity"),
+}
+_LIMITED = re.compile(r"rate.?limit|quota|billing", re.IGNORECASE)
 _DAMAGED = {"ChecksumError", "FlexibleChecksumError"}  # gcsfs', botocore's
 _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests"}
 # Read by Google's clients when they are imported, so set before: no minute of asking over gRPC what kind
@@ -54,6 +60,7 @@ os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")
 os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
 _MAGIC = re.compile(r"[*?\[]")
 REACH_S = 10.0
+CONNECTIONS = 64
 
 
 def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -72,16 +79,19 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     protocol = uri.partition("://")[0]
     with translating(uri):
         try:
-            fs, path = fsspec.core.url_to_fs(uri, **_defaults(protocol))
+            if protocol not in STORES:
+                fs, path = fsspec.core.url_to_fs(uri)
+                return fs, path
+            # not url_to_fs, which takes "::" in a name for a chain of file systems here, too
+            client = fsspec.get_filesystem_class(protocol)
+            fs = client(**client._get_kwargs_from_urls(uri) | _defaults(protocol))
+            return _Translating(fs, uri), client._strip_protocol(uri)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{uri}: {_words(error)}") from None
-    return (_Translating(fs, uri) if protocol in STORES else fs), path
 
 
 def _defaults(protocol: str) -> dict[str, Any]:
     """Options of a store's client, those that were configured included."""
-    if protocol not in STORES:
-        return {}
     # what was listed once may be another object by now
     options = {"use_listings_cache": False, **resolved_options()}
     if STORES[protocol] == "Google":
@@ -89,6 +99,8 @@ def _defaults(protocol: str) -> dict[str, Any]:
         emulated = "endpoint_url" in options or "STORAGE_EMULATOR_HOST" in os.environ
         options.setdefault("token", "anon" if emulated else "google_default")
         options.setdefault("consistency", "md5")  # of what it has stored, held against what was sent
+    if STORES[protocol] == "AWS":  # of its own there are ten connections, whoever waits for one
+        options.setdefault("config_kwargs", {"max_pool_connections": CONNECTIONS})
     return options
 
 
@@ -163,17 +175,23 @@ def translating(uri: str) -> Iterator[None]:
 def _translated(error: Exception, uri: str) -> Exception | None:
     """An error in our words; None for one that is no store's, or says enough."""
     name, package = type(error).__name__, type(error).__module__.partition(".")[0]
-    if isinstance(error, PermissionError) or (
-        isinstance(error, OSError) and str(error).startswith("Forbidden")
-    ):
+    if _s3_code(error) in _REFUSED_BY_S3:
+        return _credentials_error(uri, "were refused")
+    forbidden = isinstance(error, OSError) and str(error).startswith("Forbidden")
+    if forbidden and _LIMITED.search(str(error).partition("\n")[2]):  # of an account, not of an object
+        return OSError(f"{uri}: {_words(error)}")
+    if name == "FSTimeoutError":
+        return TimeoutError(f"{uri}: no answer in time")
+    if type(error) in (ValueError, RuntimeError):  # gcsfs' own words for some answers
+        return OSError(f"{uri}: {_words(error)}")
+    if forbidden or isinstance(error, PermissionError):
         return PermissionError(errno.EACCES, "forbidden for these credentials", uri)
     if isinstance(error, FileNotFoundError):
         return error if error.errno else FileNotFoundError(errno.ENOENT, "no such object", uri)
-    store = STORES.get(uri.partition("://")[0], "")
     code = str(getattr(error, "code", None) or getattr(error, "status", None) or "")
     if name in _CREDENTIALS or (package in _CLIENTS and code == "401"):
         what = "were refused" if code == "401" or name in _REFUSED else "were not found"
-        return CredentialsError(f"{uri}: {store} credentials {what}: {ADVICE.get(store, '')}")
+        return _credentials_error(uri, what)
     if package not in _CLIENTS or isinstance(error, FileExistsError):
         return None
     if code == "403":
@@ -181,6 +199,17 @@ def _translated(error: Exception, uri: str) -> Exception | None:
     if name in _DAMAGED:
         return OSError(errno.EBADMSG, "came with another checksum than the store tells", uri)
     return OSError(f"{uri}: {_words(error)}")
+
+
+def _s3_code(error: Exception) -> str:
+    """S3's own word for an error that s3fs has made one of Python's."""
+    answer = getattr(error.__cause__, "response", None)
+    return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
+
+
+def _credentials_error(uri: str, what: str) -> CredentialsError:
+    store = STORES.get(uri.partition("://")[0], "")
+    return CredentialsError(f"{uri}: {store} credentials {what}: {ADVICE.get(store, '')}")
 
 
 def _words(error: Exception) -> str:
@@ -262,6 +291,8 @@ def _look(uri: str) -> None:
         fs.info(path)
         return
     except PermissionError:
+        if holds_any(fs, path):
+            return
         raise UsageError(f"{uri}: forbidden: these credentials may not look there") from None
     except FileNotFoundError:
         pass
@@ -271,6 +302,18 @@ def _look(uri: str) -> None:
         raise UsageError(f"{uri}: there is no bucket {bucket}") from None
     except PermissionError:  # who may read objects may be forbidden to ask for the bucket
         return
+
+
+def holds_any(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether something is below a folder of S3, for who may list it and not ask for its name."""
+    bucket, _, key = path.strip("/").partition("/")
+    if not hasattr(unwrapped(fs), "call_s3"):
+        return False
+    try:
+        page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key + "/" if key else "", MaxKeys=1)
+    except OSError:
+        return False
+    return bool(page.get("Contents"))
 
 
 def _hold_credentials(fs: Any, uri: str) -> None:

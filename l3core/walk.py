@@ -218,7 +218,7 @@ def _in_order(pages: Iterable[list[_Entry]]) -> Iterator[list[_Entry]]:
     held: dict[str, _Entry] = {}
     last = ""
     for page in pages:
-        held |= {_place(entry): entry for entry in page}
+        held |= {_place(entry): entry for entry in page if _place(entry) != last}
         objects = [_place(entry) for entry in page if not entry.is_folder]
         end = max(objects or map(_place, page), default="")
         sure = sorted(place for place in held if place <= end)

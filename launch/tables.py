@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from l3core import storage
-from l3core.errors import RunError, TableError
+from l3core.errors import RunError, UsageError
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.state import TableState, load_state
@@ -58,7 +58,7 @@ def failure(paths: TablePaths, run_id: str, problem: str) -> RunError:
     try:
         pending = load_state(paths).pending
         published = storage.is_object(paths.record(run_id))
-    except (OSError, TableError):
+    except (OSError, UsageError):
         how = "and the table cannot be read: l3flow repair will tell how it is"
     else:
         if published:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from l3core import storage
-from l3core.errors import RunError
+from l3core.errors import RunError, UsageError
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.changes import Change, run_changes, settle
@@ -77,7 +77,7 @@ def _finish(paths: TablePaths, plan: Plan, commit: dict[str, Any]) -> dict[str, 
     publish(paths, commit)
     # What could not be cleared away is no reason to call a committed run a failed one: the next run of
     # this spec finds the folder and removes it.
-    with suppress(OSError):
+    with suppress(OSError, UsageError):
         keep_index(paths)
         remove_staging(paths, [*plan.dead, plan.run_id])
         release(paths, plan.fingerprint, plan.run_id)

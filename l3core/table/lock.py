@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from l3core import storage
-from l3core.errors import BusyError
+from l3core.errors import BusyError, UsageError
 from l3core.table.layout import TablePaths
 
 # A run renews its lock every half minute; one that has not for so long is dead.
@@ -122,7 +122,7 @@ def _keep(paths: TablePaths, fingerprint: str, run_id: str, done: threading.Even
     while not done.wait(RENEW_EVERY_S):
         try:
             renew(paths, fingerprint, run_id)
-        except OSError:  # a store that fails now and then; the lease is many beats long
+        except (OSError, UsageError):  # what may pass; the lease is many beats long
             continue
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
+from l3core.errors import UsageError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import keep_renewed
 from l3core.table.plan import Plan
@@ -92,8 +93,8 @@ class RunProgress:
         self._last = Progress(0.0, 0, 0, 0.0)
 
     def __call__(self) -> Progress:
-        """Where the run is now; as it was at the last call while its folder is being cleared away."""
-        with suppress(FileNotFoundError):
+        """Where the run is now; as it was at the last call where the store does not say."""
+        with suppress(OSError, UsageError):  # its folder may be being cleared away, too
             self._last = self._look()
         return self._last
 

@@ -13,8 +13,9 @@ from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
 from l3core.listing import list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage_options import CONFIGURED, configure
-from l3core.stores import filesystem, reach
+from l3core.stores import filesystem, reach, translating
 from tests.corpus import noise
+from tests.emulators import S3_CODES
 
 
 @pytest.fixture(autouse=True)
@@ -269,3 +270,101 @@ def test_an_upload_that_fails_leaves_nothing(bucket):
     assert not storage.exists(f"{bucket}/x.parquet")
     storage.write_bytes(f"{bucket}/x.parquet", b"whole")
     assert storage.read_bytes(f"{bucket}/x.parquet") == b"whole"
+
+
+@pytest.mark.parametrize("name", ["take::a.wav", "a[1].wav", "a#1.wav", "+ %41.wav"])
+def test_any_name_is_that_of_one_object(bucket, name):
+    put(f"{bucket}/{name}", wav(0.5))
+    (found,) = list_inputs([parse_input(bucket)])
+    assert found.uri == f"{bucket}/{name}"
+    assert read(found) == wav(0.5)
+    assert filesystem(f"{bucket}/x::v2")[1].endswith("/x::v2")
+
+
+def test_an_etag_of_what_s3_encrypts_is_no_checksum(s3):
+    bucket = s3.make_bucket("encrypted")
+    fs, path = filesystem(f"{bucket}/a.wav")
+    fs.pipe_file(path, wav(1.0), ServerSideEncryption="aws:kms", SSEKMSKeyId="key")
+    found = listed(f"{bucket}/a.wav")._replace(checksum=f"etag:{'0' * 32}")  # moto has the MD5
+    assert read(found) == wav(1.0)
+    fs.pipe_file(path, wav(1.0))
+    plain = listed(f"{bucket}/a.wav")._replace(checksum=f"etag:{'0' * 32}")
+    with pytest.raises(AudioError, match="does not have the checksum"):
+        read(plain)
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_credentials_that_end_are_no_forbidden_object(s3, code, monkeypatch):
+    monkeypatch.setitem(S3_CODES, 403, code)
+    uri = s3.make_bucket("expired") + "/a.wav"
+    put(uri, wav(0.5))
+    found = listed(uri)
+    s3.fault("^GET .*a.wav", status=403)
+    with pytest.raises(CredentialsError, match="AWS credentials were refused"):
+        read(found)
+    s3.clear()
+
+
+def test_an_account_that_is_limited_is_no_forbidden_object():
+    with pytest.raises(OSError, match="exceeded its quota") as caught, translating("gs://b/x"):
+        raise OSError("Forbidden: https://x/quota\nthe project exceeded its quota")
+    assert not isinstance(caught.value, PermissionError)
+    with pytest.raises(PermissionError), translating("gs://b/quota.wav"):
+        raise OSError("Forbidden: https://x/quota.wav\nno access")
+
+
+def test_a_client_that_has_no_word_for_it_raises_an_error_of_the_store():
+    with pytest.raises(OSError, match="gs://b/x: Bucket is requester pays"), translating("gs://b/x"):
+        raise ValueError("Bucket is requester pays. Set `requester_pays=True`")
+
+
+def test_who_may_list_and_not_ask_for_a_name(s3):
+    bucket = s3.make_bucket("prefix-only")
+    put(f"{bucket}/c/a.wav", wav(0.5))
+    s3.fault(rf"^HEAD [^ ]*{bucket[5:]}/c(\?| |$)", status=403)
+    reach(f"{bucket}/c/*.wav")
+    assert [found.uri for found in list_inputs([parse_input(f"{bucket}/c")])] == [f"{bucket}/c/a.wav"]
+    s3.clear()
+
+
+def test_a_listed_name_that_is_forbidden_is_found_out_by_its_reader(store):
+    emulator, bucket = store
+    for name in "ab":
+        put(f"{bucket}/{name}.wav", wav(0.5))
+    put(f"{bucket}/list.txt", f"{bucket}/a.wav\n{bucket}/b.wav\n".encode())
+    emulator.fault(r"/b\.wav", status=403)
+    good, other = list_inputs([parse_input(f"@{bucket}/list.txt")])
+    assert read(good) == wav(0.5)
+    with pytest.raises(AudioError) as caught:
+        read(other)
+    assert caught.value.status == "forbidden"
+    emulator.clear()
+    assert read(other) == wav(0.5)  # it may be read by then
+
+
+def test_a_request_that_takes_too_long_is_ended(gcs, monkeypatch):
+    monkeypatch.setattr(pinned, "DEADLINE_S", 0.3)
+    uri = gcs.make_bucket("too-slow") + "/a.wav"
+    put(uri, wav(0.5))
+    found = listed(uri)
+    gcs.fault("alt=media", delay_s=1.0)
+    with pytest.raises(AudioError, match="no answer in time") as caught:
+        read(found)
+    assert caught.value.status == "storage-error"
+    gcs.clear()
+    assert read(found) == wav(0.5)
+
+
+def test_a_folder_with_brackets_is_removed(bucket):
+    for name in ("my[1]/x/a", "my[1]/b", "my1/x/c"):
+        put(f"{bucket}/{name}", b"x")
+    storage.remove_folder(f"{bucket}/my[1]")
+    storage.remove_folder(f"{bucket}/my[1]")
+    fs, path = filesystem(bucket)
+    assert fs.find(path) == [f"{path}/my1/x/c"]
+
+
+def test_an_object_that_stands_for_a_folder_is_no_name_in_it(bucket):
+    put(f"{bucket}/t/staging/", b"")
+    put(f"{bucket}/t/staging/run1/x", b"x")
+    assert storage.names_below(f"{bucket}/t/staging", suffix="") == ["run1"]
