@@ -92,7 +92,10 @@ class _Os:
         return getattr(os, name)
 
 
-OPERATIONS = ("open", "cat_file", "pipe_file", "exists", "ls", "isdir", "info", "makedirs", "mv", "rm")
+OPERATIONS = (
+    *("open", "cat_file", "pipe_file", "put_file", "cp_file", "rm_file", "rm"),
+    *("exists", "ls", "isdir", "info", "makedirs"),
+)
 
 
 def _faulty(base, faults):
