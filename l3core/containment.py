@@ -60,7 +60,7 @@ def _is_disk(root: str) -> bool:
 
 def _normal(uri: str) -> str:
     scheme, _, place = uri.partition("://")
-    return f"{scheme}://{posixpath.normpath(place)}"
+    return f"{scheme}://{posixpath.normpath(place) if place else place}"
 
 
 def open_below(path: str, root: str) -> BinaryIO:

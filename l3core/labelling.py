@@ -1,7 +1,7 @@
 """Labelling new audio: recordings in, the labels of their windows out, or what is wrong with them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -140,7 +140,12 @@ def _segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[tuple[_
 
 
 def _read_segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[Segment]:
-    with open_pinned(work.listed, turns.lend) as file, Recording(file) as recording:
+    with ExitStack() as stack:
+        file = stack.enter_context(open_pinned(work.listed, turns.lend))
+        file.read(1)  # the header comes before the turn is kept
+        file.seek(0)
+        with turns.keep():
+            recording = stack.enter_context(Recording(file))
         work.info = recording.info
         yield from embedder.segments(recording)
 

@@ -285,9 +285,12 @@ def _common_folder(folders: Sequence[str]) -> str:
     protocol = protocols.pop()
     prefix = f"{protocol}://" if protocol else ""
     if prefix:  # a name may have an empty part
-        split = [uri.removeprefix(prefix).split("/") for uri in folders]
-        shared = takewhile(lambda parts: parts[0] == parts[1], zip(min(split), max(split)))
-        return prefix + "/".join(part for part, _ in shared)
+        # a slash behind each part, so that the root of memory:// keeps its own
+        paths = [uri.removeprefix(prefix) for uri in folders]
+        split = [[part + "/" for part in path.split("/")] if path else [] for path in paths]
+        both = takewhile(lambda parts: parts[0] == parts[1], zip(min(split), max(split)))
+        shared = "".join(part for part, _ in both)
+        return prefix + (shared if shared in ("", "/") else shared.removesuffix("/"))
     return posixpath.commonpath([path or "/" for path in folders])
 
 

@@ -236,7 +236,10 @@ class _Pinned:
         """What the client gets in one request."""
         if isinstance(unwrapped(self.fs), AsyncFileSystem):  # which ends a request that takes too long
             with self._waiting():
-                return cast(bytes, self.fs.cat_file(self.path, timeout=DEADLINE_S, **what))
+                try:
+                    return cast(bytes, self.fs.cat_file(self.path, timeout=DEADLINE_S, **what))
+                except TimeoutError:
+                    raise TimeoutError(f"no answer within {DEADLINE_S:.0f} s") from None
         return self._ask(lambda: cast(bytes, self.fs.cat_file(self.path, **what)))
 
     def _ask(self, action: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from l3core.atomic import write_bytes as write_bytes
 from l3core.atomic import writing as writing
 from l3core.checksums import checksum_in
 from l3core.stores import filesystem as filesystem
-from l3core.stores import holds_any, is_disk, unwrapped
+from l3core.stores import holds_any, is_disk, is_object_store, unwrapped
 
 # No such file; a file where a folder should be; links in a circle; a name that is too long.
 NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -194,6 +194,9 @@ def remove_folder(uri: str) -> None:
     fs, path = filesystem(uri)
     if not is_disk(fs):  # name by name: what removes many takes a bracket in a name for a pattern
         do_all(partial(_remove_file, fs), fs.find(path))
+        if not is_object_store(fs):  # what is left of its folders
+            with suppress(FileNotFoundError):
+                fs.rm(path, recursive=True)
         return
     while type_of(fs, path) is not None:
         with suppress(FileNotFoundError):  # somebody else removes the same, or part of it

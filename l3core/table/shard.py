@@ -123,7 +123,9 @@ class _Reader:
                     file.seek(0)
             with self._watch.timing("decode"):
                 timed = BufferedReader(TimedFile(file, self._watch), READ_BYTES)
-                recording = stack.enter_context(Recording(timed))
+                timed.peek(1)  # the header comes before the turn is kept
+                with self._turns.keep():
+                    recording = stack.enter_context(Recording(timed))
             outcome.info = recording.info
             total = self._embedder.window_count(recording.info)
             last = total if piece.last_window is None else piece.last_window

@@ -216,7 +216,7 @@ LOST = {
         "commit": "^PUT .*/_l3flow/journal/00000001.json",
         "upload": "^PUT .*/staging/.*parquet",
         "move": "^PUT .*/windows/",
-        "deletion": "^POST .*delete.*/staging/",
+        "deletion": "^DELETE .*/staging/",
     },
 }
 
