@@ -18,6 +18,7 @@ from tests.emulators import (
     retry_after,
     s3_emulator,
 )
+from tests.web import web_server
 
 fake_model.register()
 
@@ -38,6 +39,13 @@ def s3():
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         yield emulator
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def web_running():
+    """A web server."""
+    with web_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["gs", "s3"])

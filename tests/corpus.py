@@ -16,7 +16,8 @@ from l3core import storage
 from l3core.audio import Recording
 from l3core.embedding import Embedder
 from l3core.errors import AudioError
-from l3core.listing import common_root, list_inputs, parse_pattern
+from l3core.listing import common_root, list_inputs, parse_input, parse_pattern
+from l3core.pinned import open_pinned
 from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import Rules
@@ -243,3 +244,15 @@ class Guarded(MemoryFileSystem):
         if mode == "rb" and "broken" in path:
             raise OSError("the wire is cut")
         return super()._open(path, mode, **kwargs)
+
+
+def listed(uri):
+    """The one object that an input names."""
+    (found,) = list_inputs([parse_input(uri)])
+    return found
+
+
+def read(found):
+    """The content of an object as it was listed."""
+    with open_pinned(found) as file:
+        return file.read()

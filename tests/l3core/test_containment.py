@@ -14,12 +14,12 @@ from l3core.storage import StoredObject, write_bytes
 @pytest.fixture
 def root(tmp_path):
     """A folder with a file, and a secret beside it."""
-    folder = tmp_path / "root"
+    folder = tmp_path / "base"
     (folder / "deep/er").mkdir(parents=True)
     (folder / "a.wav").write_bytes(b"inside")
     (folder / "deep/er/b.wav").write_bytes(b"deep inside")
-    (tmp_path / "root2").mkdir()  # begins with the same letters
-    (tmp_path / "root2/secret.wav").write_bytes(b"secret")
+    (tmp_path / "base2").mkdir()  # begins with the same letters
+    (tmp_path / "base2/secret.wav").write_bytes(b"secret")
     return folder
 
 
@@ -46,15 +46,15 @@ def link(place, target):
 
 
 LINKS = {
-    "a file": lambda root: link(root / "x.wav", root.parent / "root2/secret.wav"),
-    "a relative one": lambda root: link(root / "x.wav", "../root2/secret.wav"),
-    "a folder": lambda root: link(root / "x", root.parent / "root2") + "/secret.wav",
-    "a folder below": lambda root: "deep/" + link(root / "deep/x", "../../root2") + "/secret.wav",
+    "a file": lambda root: link(root / "x.wav", root.parent / "base2/secret.wav"),
+    "a relative one": lambda root: link(root / "x.wav", "../base2/secret.wav"),
+    "a folder": lambda root: link(root / "x", root.parent / "base2") + "/secret.wav",
+    "a folder below": lambda root: "deep/" + link(root / "deep/x", "../../base2") + "/secret.wav",
     "a chain": lambda root: link(
-        root / "x.wav", link(root / "y.wav", link(root / "z.wav", root.parent / "root2/secret.wav"))
+        root / "x.wav", link(root / "y.wav", link(root / "z.wav", root.parent / "base2/secret.wav"))
     ),
-    "by way of inside": lambda root: link(root / "x.wav", f"{root}/deep/../../root2/secret.wav"),
-    "unicode": lambda root: link(root / "Köln 日本.wav", root.parent / "root2/secret.wav"),
+    "by way of inside": lambda root: link(root / "x.wav", f"{root}/deep/../../base2/secret.wav"),
+    "unicode": lambda root: link(root / "Köln 日本.wav", root.parent / "base2/secret.wav"),
 }
 
 
@@ -88,7 +88,7 @@ def test_a_link_that_stays_inside_is_followed(root, target):
 def test_a_root_may_itself_be_a_link(root, tmp_path):
     (tmp_path / "alias").symlink_to(root)
     (root / "x.wav").symlink_to(root / "deep/er/b.wav")
-    (root / "y.wav").symlink_to(tmp_path / "root2/secret.wav")
+    (root / "y.wav").symlink_to(tmp_path / "base2/secret.wav")
     assert read(listed(tmp_path / "alias", "x.wav")) == b"deep inside"
     assert_forbidden(listed(tmp_path / "alias", "y.wav"), tmp_path / "alias")
 
@@ -103,7 +103,7 @@ def test_names_of_any_bytes(root):
 def test_a_link_that_was_put_there_after_the_listing(root, tmp_path, place):
     name = place if place.endswith(".wav") else "deep/er/b.wav"
     found = listed(root, name)
-    outside = tmp_path / "root2" / place.rpartition("/")[2]
+    outside = tmp_path / "base2" / place.rpartition("/")[2]
     (root / place).rename(outside)
     (root / place).symlink_to(outside)  # of the same size and time
     assert_forbidden(found, root)
@@ -114,7 +114,7 @@ def test_a_link_that_was_put_there_after_the_listing(root, tmp_path, place):
 def test_a_link_that_is_put_there_while_the_file_is_opened(root, tmp_path, monkeypatch, place):
     """After the real path was looked up, and before the file is open."""
     name = place if place.endswith(".wav") else "deep/er/b.wav"
-    outside = tmp_path / "root2" / place.rpartition("/")[2]
+    outside = tmp_path / "base2" / place.rpartition("/")[2]
     opening = os.open
 
     def swap_first(*args, **kwargs):
@@ -146,22 +146,22 @@ def test_a_whole_disk_as_root(root):
 @pytest.mark.parametrize(
     ("uri", "inside"),
     [
-        ("gs://b/root/x.wav", True),
-        ("gs://b/root//x.wav", True),
-        ("gs://b/root/..x/a..wav", True),
-        ("gs://b/root/a/../x.wav", True),
-        ("gs://b/root/../x.wav", False),
-        ("gs://b/root/../root2/x.wav", False),
-        ("gs://b/root/a/../../x.wav", False),
-        ("gs://b/root/../../../b/root2/x.wav", False),
+        ("gs://b/base/x.wav", True),
+        ("gs://b/base//x.wav", True),
+        ("gs://b/base/..x/a..wav", True),
+        ("gs://b/base/a/../x.wav", True),
+        ("gs://b/base/../x.wav", False),
+        ("gs://b/base/../base2/x.wav", False),
+        ("gs://b/base/a/../../x.wav", False),
+        ("gs://b/base/../../../b/base2/x.wav", False),
     ],
 )
 def test_names_in_a_store_that_are_others_than_they_seem(uri, inside):
     given = StoredObject(uri, 10, "1")
-    (found,) = contained([given], "gs://b/root")
-    assert found == (given if inside else StoredObject(uri, 0, ""))._replace(within="gs://b/root")
+    (found,) = contained([given], "gs://b/base")
+    assert found == (given if inside else StoredObject(uri, 0, ""))._replace(within="gs://b/base")
     if not inside:
-        with pytest.raises(AudioError, match="a name that leads out of --root gs://b/root") as caught:
+        with pytest.raises(AudioError, match="a name that leads out of --root gs://b/base") as caught:
             read(found)
         assert caught.value.status == "forbidden"
 
@@ -173,6 +173,6 @@ def test_dots_in_a_query_are_no_way_out():
 
 
 def test_objects_in_a_store(root):
-    write_bytes("memory://root/x.wav", b"inside")
-    found = list_inputs([parse_input("memory://root/*")])
-    assert [read(each) for each in contained(found, "memory:///root")] == [b"inside"]
+    write_bytes("memory://base/x.wav", b"inside")
+    found = list_inputs([parse_input("memory://base/*")])
+    assert [read(each) for each in contained(found, "memory:///base")] == [b"inside"]

@@ -14,7 +14,7 @@ from l3core.listing import list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage_options import CONFIGURED, configure
 from l3core.stores import filesystem, reach, translating
-from tests.corpus import noise
+from tests.corpus import listed, noise, read
 from tests.emulators import S3_CODES
 
 
@@ -126,16 +126,6 @@ def wav(seconds, seed=0):
     content = io.BytesIO()
     soundfile.write(content, noise(seconds, seed=seed), 8_000, format="WAV")
     return content.getvalue()
-
-
-def listed(uri):
-    (found,) = list_inputs([parse_input(uri)])
-    return found
-
-
-def read(found):
-    with open_pinned(found) as file:
-        return file.read()
 
 
 def test_a_small_object_is_read_in_one_request(gcs):

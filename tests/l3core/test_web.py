@@ -21,24 +21,18 @@ from l3core.listing import clip_id_of, common_root, list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage import StoredObject
 from l3core.stores import filesystem
-from tests.corpus import noise
+from tests.corpus import listed, noise, read
 from tests.emulators import free_port
 from tests.web import etag, make_certificate, web_server
 
 
-@pytest.fixture(scope="module")
-def running():
-    with web_server() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running, monkeypatch):
+def server(web_running, monkeypatch):
     """A server with one file, that nobody waits for."""
-    running.clear()
-    running.files = {"/a.wav": CONTENT}
+    web_running.clear()
+    web_running.files = {"/a.wav": CONTENT}
     monkeypatch.setattr(web, "BACKOFF_S", 0.01)
-    yield running
+    yield web_running
     limit_downloads(None)
 
 
@@ -55,16 +49,6 @@ def wav(seconds, seed=0):
 
 
 CONTENT, OTHER = wav(1.0), wav(1.0, seed=1)
-
-
-def listed(uri):
-    (found,) = list_inputs([parse_input(uri)])
-    return found
-
-
-def read(found):
-    with open_pinned(found) as file:
-        return file.read()
 
 
 def trouble(found):

@@ -130,13 +130,13 @@ def test_dots_in_names_do_not_lead_out(corpus, tmp_path, capsys):
 
 def test_dots_in_the_names_of_a_bucket_do_not_lead_out(gcs, tmp_path):
     bucket = gcs.make_bucket("dotted-names")
-    (tmp_path / "list.txt").write_text(f"{bucket}/root/../secret.wav\n{bucket}/root/none.wav\n")
+    (tmp_path / "list.txt").write_text(f"{bucket}/base/../secret.wav\n{bucket}/base/none.wav\n")
     gcs.clear()
-    assert embed(f"@{tmp_path}/list.txt", tmp_path / "table", "--root", f"{bucket}/root") == 0
+    assert embed(f"@{tmp_path}/list.txt", tmp_path / "table", "--root", f"{bucket}/base") == 0
     rows = ledger(tmp_path / "table")
     assert {clip_id: row["status"] for clip_id, row in rows.items()} == {
         "../secret.wav": "forbidden",
         "none.wav": "vanished",
     }
-    assert rows["../secret.wav"]["error"] == f"a name that leads out of --root {bucket}/root"
+    assert rows["../secret.wav"]["error"] == f"a name that leads out of --root {bucket}/base"
     assert gcs.requests("alt=media") == []

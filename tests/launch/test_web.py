@@ -28,20 +28,14 @@ def wav(seconds, seed=0):
 CONTENT, OTHER = wav(1.0), wav(1.3, seed=1)
 
 
-@pytest.fixture(scope="module")
-def running():
-    with web_server() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running, monkeypatch):
+def server(web_running, monkeypatch):
     """A server with two files, that nobody waits for."""
-    running.clear()
-    running.files = {"/x/a.wav": CONTENT, "/x/y/b.wav": OTHER}
+    web_running.clear()
+    web_running.files = {"/x/a.wav": CONTENT, "/x/y/b.wav": OTHER}
     monkeypatch.setattr(web, "BACKOFF_S", 0.01)
     monkeypatch.delenv(LIMIT, raising=False)
-    return running
+    return web_running
 
 
 def embed(table, *inputs, more=()):
