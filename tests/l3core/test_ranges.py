@@ -1,7 +1,6 @@
 """Ranges: the same bytes as the object has, read in requests that grow while reading goes on."""
 
 import io
-import time
 
 import numpy as np
 import pytest
@@ -17,16 +16,17 @@ CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 class Store:
-    """Ranges of an object, each after a while."""
+    """Ranges of an object, each after a while by its own clock."""
 
     def __init__(self, content, latency_s=0.0, s_a_byte=0.0):
         self.content = content
         self.latency_s, self.s_a_byte = latency_s, s_a_byte
         self.asked = []
+        self.now = 0.0
 
     def __call__(self, start, stop):
         self.asked.append((start, stop))
-        time.sleep(self.latency_s + self.s_a_byte * (stop - start))
+        self.now += self.latency_s + self.s_a_byte * (stop - start)
         return self.content[start:stop]
 
     @property
@@ -35,7 +35,7 @@ class Store:
 
 
 def opened(store):
-    return io.BufferedReader(RangedFile(store, len(store.content)), 8_192)
+    return io.BufferedReader(RangedFile(store, len(store.content), lambda: store.now), 8_192)
 
 
 @given(
