@@ -84,7 +84,7 @@ def test_workers_ask_stores_as_the_launcher_does(s3, tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("KEPT_HERE", "emulator")
     monkeypatch.setenv(CONFIGURED, "{}")
-    configure([f"endpoint_url={s3}", "key=env:KEPT_HERE", "secret=env:KEPT_HERE"])
+    configure([f"endpoint_url={s3.url}", "key=env:KEPT_HERE", "secret=env:KEPT_HERE"])
     run, job = planned("s3://workers/corpus", "s3://workers/table")
     job = pickle.loads(pickle.dumps(job))
     monkeypatch.delenv(CONFIGURED)
