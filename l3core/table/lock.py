@@ -11,10 +11,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
 
 from l3core import storage
 from l3core.errors import BusyError, UsageError
@@ -24,59 +24,103 @@ from l3core.table.layout import TablePaths
 LEASE_S = 600.0
 RENEW_EVERY_S = 30.0
 
+# A job that goes on without the process that submitted it, and what its cluster says of it: `absent`
+# where it knows no such job, `unknown` where it does not answer.
+Job = dict[str, str]
+JobState = Literal["running", "ended", "absent", "unknown"]
+Ask = Callable[[Job], JobState]
+
 _held: set[str] = set()  # by runs of this process
 _renewed: dict[str, float] = {}  # lock -> when this process last renewed it
 
 
+class Holding:
+    """A lock that is held by a block of code."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    def leave(self) -> None:
+        """Do not give the lock back at the block's end: the run's job goes on, and its commit will."""
+        self.left = True
+
+
 @contextmanager
-def holding(paths: TablePaths, fingerprint: str, run_id: str) -> Iterator[None]:
+def holding(
+    paths: TablePaths, fingerprint: str, run_id: str, *, job: Job | None = None, ask: Ask | None = None
+) -> Iterator[Holding]:
     """Have the lock while the block runs, taking it over from a run that is dead.
+
+    Args:
+        paths: of the table.
+        fingerprint: of the spec.
+        run_id: of the run.
+        job: that will do the run's work elsewhere.
+        ask: says how the job of another run is.
 
     Raises:
         BusyError: another run has it and may be alive.
     """
     done = threading.Event()
+    held = Holding()
     try:
-        acquire(paths, fingerprint, run_id)
+        acquire(paths, fingerprint, run_id, job=job, ask=ask)
         beat = threading.Thread(target=_keep, args=(paths, fingerprint, run_id, done), daemon=True)
         beat.start()
-        yield
+        yield held
     finally:
         done.set()
-        with suppress(OSError):  # what cannot be given back ends with its lease
-            release(paths, fingerprint, run_id)
+        if held.left:
+            _held.discard(run_id)
+        else:
+            with suppress(OSError):  # what cannot be given back ends with its lease
+                release(paths, fingerprint, run_id)
 
 
-def acquire(paths: TablePaths, fingerprint: str, run_id: str) -> None:
-    """Take the lock, or over from a run that is dead.
+def acquire(
+    paths: TablePaths, fingerprint: str, run_id: str, *, job: Job | None = None, ask: Ask | None = None
+) -> None:
+    """Take the lock, or over from a run that is dead; arguments as of `holding`.
 
     Raises:
         BusyError: another run has it and may be alive.
     """
     uri = paths.lock(fingerprint)
-    content = _content(run_id)
+    content = _content(run_id, job)
     _held.add(run_id)  # before: others may see the lock while its answer is on the way
     try:
         if not storage.create(uri, content):
-            refuse_if_busy(paths, fingerprint, run_id)
+            refuse_if_busy(paths, fingerprint, run_id, ask)
             storage.write_bytes(uri, content)
     except BaseException:
         _held.discard(run_id)
         raise
 
 
-def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str) -> None:
+def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str, ask: Ask | None = None) -> None:
     """Raise BusyError if another run has the lock and may be alive."""
     owner = _read(paths.lock(fingerprint))
     if owner is None or owner["run_id"] == run_id:
         return
     age_s = _age_s(paths, fingerprint, run_id)
-    if _may_be_alive(owner, age_s):
-        until = datetime.now(timezone.utc) + timedelta(seconds=LEASE_S - age_s)
+    if _may_be_alive(owner, age_s, ask):
+        until = datetime.now(timezone.utc) + timedelta(seconds=max(0, LEASE_S - age_s))
+        job = owner.get("job")
+        process = f"process {owner['pid']} on {owner['host']}"
+        where = f"job {job['name']} at {job['master']}" if job else process
+        follow = f" (l3flow runs --table {paths.root} --job {owner['run_id']})" if job else ""
         raise BusyError(
-            f"run {owner['run_id']} (process {owner['pid']} on {owner['host']}) is working on this "
-            f"table and spec; wait for it, or until {until:%H:%M} UTC if that machine is gone"
+            f"run {owner['run_id']} ({where}) is working on this table and spec; wait for it{follow}, "
+            f"or until {until:%H:%M} UTC if that {'cluster' if job else 'machine'} is gone"
         )
+
+
+def is_held(paths: TablePaths, fingerprint: str, run_id: str, ask: Ask | None = None) -> bool:
+    """Whether a run has the lock and may be alive."""
+    owner = _read(paths.lock(fingerprint))
+    if owner is None or owner["run_id"] != run_id:
+        return False
+    return _may_be_alive(owner, _age_s(paths, fingerprint, run_id), ask)
 
 
 def renew(paths: TablePaths, fingerprint: str, run_id: str) -> None:
@@ -108,6 +152,16 @@ def lost_to(paths: TablePaths, fingerprint: str, run_id: str) -> str | None:
     return None if owner is None or owner["run_id"] == run_id else owner["run_id"]
 
 
+def jobs_of(paths: TablePaths) -> list[tuple[str, Job]]:
+    """(run, its job) of each lock whose run has one."""
+    found = []
+    for name in storage.names_below(paths.locks, suffix=".json"):
+        owner = _read(storage.join(paths.locks, name))
+        if owner is not None and "job" in owner:
+            found.append((owner["run_id"], owner["job"]))
+    return found
+
+
 def owners(paths: TablePaths) -> dict[str, str]:
     """Fingerprint -> the run that has its lock, dead or alive."""
     found = {}
@@ -134,9 +188,9 @@ def _read(uri: str) -> dict[str, Any] | None:
         return None
 
 
-def _content(run_id: str) -> bytes:
-    owner = {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid()}
-    return json.dumps(owner).encode()
+def _content(run_id: str, job: Job | None) -> bytes:
+    owner: dict[str, Any] = {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid()}
+    return json.dumps(owner | ({"job": job} if job else {})).encode()
 
 
 def _age_s(paths: TablePaths, fingerprint: str, run_id: str) -> float:
@@ -151,9 +205,15 @@ def _age_s(paths: TablePaths, fingerprint: str, run_id: str) -> float:
         storage.remove(probe)
 
 
-def _may_be_alive(owner: dict[str, Any], age_s: float) -> bool:
+def _may_be_alive(owner: dict[str, Any], age_s: float, ask: Ask | None) -> bool:
     if owner["run_id"] in _held:
         return True
+    if job := owner.get("job"):
+        state = ask(job) if ask else "unknown"
+        if state in ("running", "ended"):
+            return state == "running"
+        if state == "unknown":  # its workers keep the lock young
+            return age_s <= LEASE_S
     if age_s > LEASE_S:
         return False
     if owner["host"] != socket.gethostname():
