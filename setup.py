@@ -44,10 +44,12 @@ EXTRAS = STORES | {
         *ENGINES,
         *EMULATOR,
         "hypothesis>=6.130,<7",
+        "jsonschema>=4.23,<5",  # manifests of clusters
         "moto[server]>=5.1,<6",  # the same for S3
         "mypy>=1.18,<3",
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
+        "pyyaml>=6.0,<7",
         "ruff>=0.14,<1",
         "types-requests",
         "yappi>=1.6,<2",
@@ -72,12 +74,24 @@ setup(
         "l3core.table",
         "launch",
         "launch.benchmarks",
+        "launch.flink",
         "pipelines",
     ],
-    package_data={"l3core.models": ["data/*"], "l3core.reports": ["templates/*"]},
+    package_data={
+        "l3core.models": ["data/*"],
+        "l3core.reports": ["templates/*"],
+        "launch.flink": ["*.sha256", "*.xml", "*.yaml"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["l3flow = launch.main:run"]},
+    entry_points={
+        "console_scripts": [
+            "l3flow = launch.main:run",
+            # started by runners
+            "l3flow-harness = pipelines.harness:main",
+            "l3flow-pool = pipelines.pool:main",
+        ]
+    },
     classifiers=[
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3",
