@@ -30,6 +30,7 @@ COMMANDS = {
     "repair": Command("launch.repair", "finish or clear up what a killed run left"),
     "compact": Command("launch.compact", "merge a table's small files"),
     "reroot": Command("launch.reroot", "move the root that a table's clip ids are paths below"),
+    "flink": Command("launch.flink.command", "fetch Flink, start and stop a cluster on this machine"),
     "bench": Command("launch.bench", "measure what this machine does with a model"),
     "runs": Command("launch.runs", "list what each run of a table did"),
     "verify": Command("launch.verify", "check a table against everything that it promises"),

@@ -101,6 +101,14 @@ def positive(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    """A port, for argparse."""
+    value = whole_number(text)
+    if not 0 < value <= 65535:
+        raise argparse.ArgumentTypeError(f"needs a port, 1 to 65535, got {text!r}")
+    return value
+
+
 def byte_count(text: str) -> int:
     """Bytes, with a unit of a thousand or none (as `20GB`), for argparse."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kKMGT]?)B?", text.strip())
