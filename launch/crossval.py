@@ -54,6 +54,12 @@ def build_parser(prog: str) -> Parser:
     add("--epochs", type=positive, default=50, metavar="N", help="at most (default 50)")
     add("--allow-partial", action="store_true", help="do with the clips that are there")
     add("--dry-run", action="store_true", help="say what a run would take, and stop")
+    add(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="folds that are trained side by side, on Flink (default: a cluster's free slots)",
+    )
     add_runner_flags(parser)
     add_output_flags(parser)
     return parser
@@ -64,10 +70,13 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     args, beam_options = parse_with_beam(parser, argv)
     if args.batch_size is not None and args.batch_size > LARGEST_BATCH:
         parser.error(f"--batch-size needs at most {LARGEST_BATCH}, got {args.batch_size}")
+    if args.workers and args.runner == "local":
+        parser.error("--workers needs --runner flink: here one training uses all cores")
     if args.seed < 0:
         parser.error(f"--seed needs a number of at least 0, got {args.seed}")
     with quiet_libraries(args.log_file):
         from launch.crossval_run import crossvalidate, preview  # after --help
+        from launch.flink.opening import runner_of
 
         reach_places(
             {"--dataset-root": args.dataset_root, "--table": args.table, "--output": args.output}
@@ -75,5 +84,6 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         if args.dry_run:
             preview(args)
         else:
-            crossvalidate(args, beam_options)
+            places = {"--table": args.table, "--output": args.output}
+            crossvalidate(args, beam_options, runner_of(args, beam_options, places))
     return 0

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from l3core import storage
@@ -12,23 +14,33 @@ from l3core.crossval.planning import Load, plan_crossval, refuse_too_large
 from l3core.crossval.progress import CrossvalProgress, Progress
 from l3core.crossval.results import finished_folds
 from l3core.datasets import DATASETS, read_dataset
-from l3core.errors import RunError, UsageError
+from l3core.errors import BusyError, RunError, UsageError
 from l3core.loading import without_collection
 from l3core.machine import usable_memory
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.urls import refuse_web
+from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
+from launch.tables import new_run_id
 from launch.words import duration, last_line, printable, size
 from pipelines.job import CrossvalJob
 
 TIMED_STEPS = 20  # of the training, in a dry run
 
 
-def crossvalidate(args: argparse.Namespace, beam_options: Sequence[str]) -> None:
-    """Train what is not trained yet, and say how good it is."""
+def crossvalidate(
+    args: argparse.Namespace, beam_options: Sequence[str], flink: FlinkRunner | None = None
+) -> None:
+    """Train what is not trained yet, and say how good it is.
+
+    Args:
+        args: of the command.
+        beam_options: further options of Beam.
+        flink: what runs the pipeline; None: this process.
+    """
     paths = _output(args)
     plan, folds, load = _plan(args)
     todo = _to_train(paths, plan, folds)
@@ -41,14 +53,17 @@ def crossvalidate(args: argparse.Namespace, beam_options: Sequence[str]) -> None
     try:
         with interruptible():
             if todo:
-                _train(args, plan, paths, folds, todo, beam_options)
+                _train(args, plan, paths, folds, todo, beam_options, flink)
             else:
                 finish(paths, plan, folds)
     except KeyboardInterrupt:
         done = len(folds) - len(_to_train(paths, plan, folds))
+        _say_what_goes_on(paths, plan, flink)
         raise Interrupted(
             f"interrupted; {done} of {len(folds)} folds are trained, the same command goes on from there"
         ) from None
+    if todo and flink and flink.detach:
+        return
     summary = read_json(paths.summary)
     if args.json:
         print(json.dumps({"output": paths.root} | summary, indent=1, sort_keys=True))
@@ -127,25 +142,72 @@ def _train(
     folds: list[str],
     todo: list[str],
     beam_options: Sequence[str],
+    flink: FlinkRunner | None,
 ) -> None:
     with without_collection():
-        from pipelines.crossval import run_local  # Beam takes a second to load
+        from pipelines.crossval import build_pipeline, run_local  # Beam takes a second to load
         from pipelines.workers import features_for
 
-    # this process is the worker: what is wrong with the features or the folds is told before training
+    _refuse_if_training(paths, plan)
+    flink = flink.with_slots() if flink else None
+    # as the workers will do: what is wrong with the features or the folds is told before training
     features = features_for(plan)
     for name in todo:
         fold = Fold.from_name(name)
         plan.parts(features.clips, fold)
     job = CrossvalJob(output=paths.root, digest=plan.digest)
+    flink_job = flink.job(f"crossval-{new_run_id()}") if flink else None
+    if flink_job:
+        write_json(paths.job(plan.digest), flink_job)
     look = CrossvalProgress(paths, plan, todo)
     with showing_progress(look, describe_training, quiet=args.quiet or args.json):
         try:
-            run_local(job, folds=folds, todo=todo, beam_options=beam_options)
+            if flink is None or flink_job is None:
+                run_local(job, folds=folds, todo=todo, beam_options=beam_options)
+                return
+            flink.run(
+                partial(build_pipeline, job=job, folds=folds, todo=todo),
+                name=flink_job["name"],
+                beam_options=beam_options,
+                submitted=partial(_say_submitted, args),
+            )
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise RunError(
                 f"the training failed, finished folds are kept: {last_line(error)}"
             ) from error
+
+
+def _refuse_if_training(paths: OutputPaths, plan: CrossvalPlan) -> None:
+    """Hold that no job on a cluster trains the same folds.
+
+    Raises:
+        BusyError: one does.
+    """
+    try:
+        job = read_json(paths.job(plan.digest))
+    except FileNotFoundError:
+        return
+    if how_job_is(job) == "running":
+        raise BusyError(f"job {job['name']} at {job['master']} is training these folds: wait for it")
+
+
+def _say_what_goes_on(paths: OutputPaths, plan: CrossvalPlan, flink: FlinkRunner | None) -> None:
+    """Say so where the job could not be stopped."""
+    if flink and storage.is_object(paths.job(plan.digest)):
+        job = read_json(paths.job(plan.digest))
+        if how_job_is(job) in ("running", "unknown"):
+            print(f"l3flow: {job['name']} at {job['master']} may go on", file=sys.stderr)
+
+
+def _say_submitted(args: argparse.Namespace, job_id: str) -> None:
+    if not args.detach:
+        return
+    if args.json:
+        print(json.dumps({"job": job_id, "output": storage.absolute(args.output)}))
+    else:
+        print(
+            job_id if args.quiet else f"submitted: Flink job {job_id}; the same command shows the result"
+        )
 
 
 def describe_training(progress: Progress, seconds: float) -> str:

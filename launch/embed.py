@@ -32,6 +32,7 @@ examples:
   l3flow embed --input @list.txt --output table --limit 100 --dry-run
   l3flow embed --input @urls.txt --output table --max-download 200MB
   l3flow embed --input 'corpus/*.wav' --output table --weights random:0 --json
+  l3flow embed --input corpus --output table --runner flink --flink-master localhost:8081
 """
 
 
@@ -59,10 +60,10 @@ def build_parser(prog: str) -> Parser:
     add(
         "--workers",
         type=positive,
-        default=1,
         metavar="N",
         help="processes that embed, each with its model and its share of the shards; what fails in one "
-        "is told when the others are done (default 1: this process, whose model uses all cores)",
+        "is told when the others are done (default 1: this process, whose model uses all cores). On "
+        "Flink: shards that are embedded side by side (default: a cluster's free slots)",
     )
     add(
         "--io-concurrency",
@@ -107,17 +108,19 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     spec = spec_of(args)
     with quiet_libraries(args.log_file):
         from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
+        from launch.flink.opening import runner_of
         from launch.summary import say_skipped
 
         reach_places({"--output": args.output, "--input": args.input, "--weights": args.weights})
         if args.dry_run:
             preview_table(args, spec)
             return 0
+        flink = runner_of(args, beam_options, {"--output": args.output})
         try:
-            record = embed_table(args, spec, beam_options)
+            record = embed_table(args, spec, beam_options, flink)
         except BusyError as error:
             if args.if_running == "fail":
                 raise
             say_skipped(args, error)
             return 0
-    return 3 if args.strict and not all_embedded(record) else 0
+    return 3 if args.strict and record and not all_embedded(record) else 0

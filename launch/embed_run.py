@@ -1,12 +1,9 @@
 """A run of `l3flow embed`: plan, pipeline, commit."""
 
 import argparse
-import platform
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from typing import Any
 
@@ -15,40 +12,33 @@ from l3core.containment import contained
 from l3core.embedding import Embedder
 from l3core.errors import RunError, TableError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
-from l3core.loading import without_collection
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
-from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
 from l3core.table.journal import repair
-from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
-from l3core.table.lock import holding
-from l3core.table.pieces import SHARD_BYTES
+from l3core.table.lock import Holding, holding, jobs_of
 from l3core.table.plan import Plan, make_plan
 from l3core.table.preview import Preview, preview_run
-from l3core.table.progress import RunProgress
 from l3core.table.read import following_commits
-from l3core.table.rewrite import MOST_SMALL, plan_rewrites, rewrite_files
 from l3core.table.state import TableState, load_state
-from l3core.weights import Weights, load_weights, to_h5
+from l3core.weights import Weights, load_weights
+from launch.embed_job import execute
+from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
 from launch.screen import (
     SHOWN_AFTER_S,
     Counted,
     Steps,
-    describe_embedding,
     describe_listing,
     showing_progress,
 )
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
-from launch.tables import failure, new_run_id, saying_how_it_is, table_at
-from launch.words import last_line
-from pipelines.job import EmbedJob
+from launch.tables import new_run_id, saying_how_it_is, table_at
 
 TIMED_S = 4.0  # of the model, in a dry run
 
@@ -57,8 +47,18 @@ def embed_table(
     args: argparse.Namespace,
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
-) -> dict[str, Any]:
-    """Plan, embed, commit and say what became of the input; returns the run record.
+    flink: FlinkRunner | None = None,
+) -> dict[str, Any] | None:
+    """Plan, embed, commit and say what became of the input.
+
+    Args:
+        args: of the command.
+        spec: what to embed.
+        beam_options: further options of Beam.
+        flink: what runs the pipeline; None: this process.
+
+    Returns:
+        The run record; None if the run goes on without us.
 
     Raises:
         BusyError: another run is working on the same table and spec.
@@ -67,9 +67,11 @@ def embed_table(
     paths, run_id = table_at("--output", args.output), new_run_id()
     try:
         with saying_how_it_is(paths, run_id):
-            plan, record = _embed(args, paths, spec, beam_options, run_id)
+            plan, record = _embed(args, paths, spec, beam_options, flink, run_id)
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(paths, run_id)) from None
+    if record is None:
+        return None
     if args.json:
         print_json(paths, record)
     elif not args.quiet:
@@ -82,8 +84,9 @@ def _embed(
     paths: TablePaths,
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
+    flink: FlinkRunner | None,
     run_id: str,
-) -> tuple[Plan, dict[str, Any]]:
+) -> tuple[Plan, dict[str, Any] | None]:
     inputs, weights = _open(args, paths, spec)
     listing = _listing(args, inputs, paths)
     first = list(islice(listing, 1))
@@ -93,10 +96,33 @@ def _embed(
         )
     with ExitStack() as stack:
         with _writable(args.output):
-            stack.enter_context(holding(paths, spec.fingerprint(weights.digest), run_id))
+            fingerprint = spec.fingerprint(weights.digest)
+            job = flink.job(run_id) if flink else None
+            held = stack.enter_context(holding(paths, fingerprint, run_id, job=job, ask=how_job_is))
         stack.enter_context(interruptible())
-        plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id)
-        return plan, _execute(args, paths, plan, spec, weights, beam_options)
+        flink = flink.with_slots() if flink else None
+        workers = (flink.slots if flink else args.workers) or 1
+        plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
+        with _leaving_to_job(paths, held, flink, run_id):
+            record = execute(args, paths, plan, spec, weights, beam_options, flink)
+        if record is None:
+            held.leave()
+        return plan, record
+
+
+@contextmanager
+def _leaving_to_job(
+    paths: TablePaths, held: Holding, flink: FlinkRunner | None, run_id: str
+) -> Iterator[None]:
+    """Leave the lock to a job that may run on: it could not be stopped, or its cluster is away."""
+    try:
+        yield
+    except BaseException as error:
+        if flink and flink.may_go_on(run_id):
+            held.leave()
+            if isinstance(error, RunError):
+                raise RunError(f"{error}; its job may go on: {_how_to_follow(paths, run_id)}") from None
+        raise
 
 
 @contextmanager
@@ -116,6 +142,7 @@ def _plan(
     spec: EmbeddingSpec,
     weights: Weights,
     run_id: str,
+    workers: int,
 ) -> Plan:
     started_at = datetime.now(timezone.utc).isoformat()
     fingerprint = spec.fingerprint(weights.digest)
@@ -140,7 +167,7 @@ def _plan(
             started_at=started_at,
             rules=_rules(args, inputs),
             limits=_limits(args),
-            workers=args.workers,
+            workers=workers,
         )
 
 
@@ -251,9 +278,18 @@ def _after_interrupt(paths: TablePaths, run_id: str) -> str:
     if pending is not None and pending["record"]["run_id"] == run_id:
         repair(paths)
         return f"interrupted while publishing: that was finished, the table is at run {run_id}"
+    if job := dict(jobs_of(paths)).get(run_id):  # the lock was left to it
+        return (
+            f"interrupted, but its job {job['name']} at {job['master']} may go on, stop it there: "
+            f"{_how_to_follow(paths, run_id)}"
+        )
     if storage.is_object(paths.record(run_id)):
         return f"interrupted after the commit: the table is at run {run_id}"
     return "interrupted; the table is as it was, the next run takes over the shards that are finished"
+
+
+def _how_to_follow(paths: TablePaths, run_id: str) -> str:
+    return f"l3flow runs --table {paths.root} --job {run_id} follows it"
 
 
 def _root(
@@ -278,64 +314,3 @@ def _root(
 def _given_root(args: argparse.Namespace) -> str | None:
     with naming("--root"):
         return storage.absolute_folder(args.root) if args.root else None
-
-
-def _execute(
-    args: argparse.Namespace,
-    paths: TablePaths,
-    plan: Plan,
-    spec: EmbeddingSpec,
-    weights: Weights,
-    beam_options: Sequence[str],
-) -> dict[str, Any]:
-    info = {
-        "command": "embed",
-        "input": list(args.input),
-        "host": socket.gethostname(),
-        "versions": _versions(),
-        "weights": weights.origin,
-    }
-    if plan.empty:
-        return record_unchanged(paths, load_state(paths), plan, info)
-    if not (plan.to_embed or plan.to_rewrite):  # nothing to compute: no model, no pipeline
-        for name in plan_rewrites(paths, plan.run_id):
-            rewrite_files(paths, plan.run_id, name)
-        return commit_run(paths, plan.run_id, info=info)
-    weights_uri = paths.weights(weights.digest)
-    if not storage.is_object(weights_uri):
-        layers = spec.network.layer_shapes(spec)
-        storage.write_bytes(weights_uri, to_h5(weights, layers))
-    job = EmbedJob(
-        table=paths.root,
-        run_id=plan.run_id,
-        fingerprint=plan.fingerprint,
-        spec=plan.spec,
-        weights=weights_uri,
-        io_concurrency=args.io_concurrency,
-        max_storage_errors=plan.max_storage_errors,
-        spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
-        info=info,
-    )
-    with without_collection():
-        from pipelines.embed import run_local  # Beam takes a second to load
-
-    shards = [shard.name for shard in plan.to_embed]
-    look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
-    with showing_progress(look, describe_embedding, quiet=args.quiet or args.json):
-        try:
-            run_local(job, shards, beam_options, workers=args.workers)
-        except RunError:
-            raise
-        except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
-            raise failure(paths, plan.run_id, last_line(error)) from error
-    return read_json(paths.record(plan.run_id))
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("l3flow", "apache-beam", "tensorflow", "keras", "kapre", "soxr", "soundfile"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -1,5 +1,6 @@
 """`l3flow runs`: what each run of a table did, and how fast."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ examples:
   l3flow runs --table table
   l3flow runs --table table --json
   l3flow runs --table table --plot runs.html
+  l3flow runs --table table --job 3f5bb0f1f6a1b0f4c8a9f0e1d2c3b4a5    # follow a detached one
 """
 
 COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written")
@@ -25,6 +27,11 @@ def build_parser(prog: str) -> Parser:
     add_table_flag(parser)
     parser.add_argument(
         "--spec", metavar="FP", help="only runs of this spec (a fingerprint's beginning)"
+    )
+    parser.add_argument(
+        "--job",
+        metavar="ID",
+        help="follow a run that was detached: Flink's id of its job, or the run's own",
     )
     parser.add_argument("--plot", metavar="FILE", help="write a page with charts over time, HTML")
     add_output_flags(parser)
@@ -40,6 +47,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from launch.tables import open_table
 
     reach_places({"--plot": args.plot})
+    if args.job:
+        return _follow(args)
     paths, _ = open_table(args)
     names = storage.names_below(paths.runs, suffix=".json")
     records = [read_json(storage.join(paths.runs, name)) for name in names]
@@ -54,6 +63,18 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             print(f"{len(records)} runs: {printable(args.plot)}")
     elif not args.quiet:
         _print_table(records)
+    return 0
+
+
+def _follow(args: argparse.Namespace) -> int:
+    from launch.follow import follow_job
+    from launch.tables import table_of
+
+    record = follow_job(table_of(args), args.job, quiet=args.quiet or args.json)
+    if args.json:
+        print(json.dumps(record, indent=1, sort_keys=True))
+    elif not args.quiet:
+        _print_table([record])
     return 0
 
 

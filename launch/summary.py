@@ -35,6 +35,19 @@ def say_skipped(args: argparse.Namespace, busy: BusyError) -> None:
         print(f"skipped: {busy}")
 
 
+def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
+    """That a job goes on without us, and how to follow it."""
+    if not args.detach:
+        return
+    if args.json:
+        print(json.dumps({"run_id": run_id, "job": job_id, "table": args.output}))
+    elif args.quiet:
+        print(job_id)
+    else:
+        print(f"submitted: Flink job {job_id}, run {run_id}")
+        print(f"follow it: l3flow runs --table {printable(args.output)} --job {job_id}")
+
+
 def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:
     """What was matched, what became of it, and where it is."""
     matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"

@@ -163,6 +163,10 @@ class OutputPaths:
         """The plan."""
         return storage.join(self.work(digest), "plan.json")
 
+    def job(self, digest: str) -> str:
+        """The job that trains it elsewhere, or has."""
+        return storage.join(self.work(digest), "job.json")
+
     def fold(self, digest: str, name: str) -> str:
         """Folder of one fold."""
         return storage.join(self.work(digest), name)

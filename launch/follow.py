@@ -1,0 +1,134 @@
+"""A run that goes on without the process that submitted it: found by its job, followed to its end."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from l3core import storage
+from l3core.errors import UsageError
+from l3core.table.json_objects import read_json
+from l3core.table.layout import TablePaths
+from l3core.table.lock import is_held, jobs_of
+from l3core.table.plan import Plan, load_plan
+from l3core.table.progress import Progress, RunProgress
+from launch.flink.causes import cause_of
+from launch.flink.job_server import LOCAL
+from launch.flink.rest import CANCELED, FAILED, POLL_S, FlinkCluster, NoAnswerError
+from launch.flink.run import how_job_is
+from launch.screen import describe_embedding, showing_progress
+from launch.signals import Interrupted
+from launch.tables import failure
+
+ENDS_WITHIN_S = 30.0
+
+RunJob = tuple[str, dict[str, str]]  # a run's id, and its job as locks and records have it
+
+
+def follow_job(paths: TablePaths, name: str, *, quiet: bool) -> dict[str, Any]:
+    """Wait until a job's run is over, and show how far it is; returns the run record.
+
+    Args:
+        paths: of the table.
+        name: Flink's id of the job, its name, or the run's id.
+        quiet: show nothing.
+
+    Raises:
+        UsageError: the table has no run with such a job.
+        RunError: the job failed; the message says why, and how the table is.
+    """
+    run_id, job = _find(paths, name)
+    try:
+        if not storage.is_object(paths.record(run_id)):
+            plan = load_plan(paths, run_id)
+            look = RunProgress(paths, plan, hop_s=float(plan.spec["hop_s"]))
+            # what was done before we came is in the progress: so must its time be
+            before_s = _seconds_since(plan.started_at) if look().begun else 0.0
+            describe = partial(_describe, before_s=before_s)
+            with showing_progress(look, describe, quiet=quiet):
+                _wait(paths, plan, job)
+        _let_end(job)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the job goes on: {job['name']} at {job['master']}") from None
+    return read_json(paths.record(run_id))
+
+
+def _seconds_since(time_iso: str) -> float:
+    then = datetime.fromisoformat(time_iso)
+    return max(0.0, (datetime.now(timezone.utc) - then).total_seconds())
+
+
+def _describe(progress: Progress, seconds: float, *, before_s: float) -> str:
+    return describe_embedding(progress, before_s + seconds)
+
+
+def _wait(paths: TablePaths, plan: Plan, job: dict[str, str]) -> None:
+    while not storage.is_object(paths.record(plan.run_id)):
+        if over := _how_it_is_over(paths, plan, job):
+            if storage.is_object(paths.record(plan.run_id)):  # by now
+                return
+            raise failure(paths, plan.run_id, over)
+        time.sleep(POLL_S)
+
+
+def _how_it_is_over(paths: TablePaths, plan: Plan, job: dict[str, str]) -> str | None:
+    """Why a run will not commit any more; None: it may."""
+    state = how_job_is(job)
+    if state == "ended":
+        return _cause(job)
+    # a job that is being submitted is known to nobody but who has the lock
+    if state == "absent" and not is_held(paths, plan.fingerprint, plan.run_id, how_job_is):
+        return "its job is gone"
+    return None
+
+
+def _let_end(job: dict[str, str]) -> None:
+    """Wait for a job that has committed to give its slots back: a moment."""
+    until = time.monotonic() + ENDS_WITHIN_S
+    while how_job_is(job) == "running" and time.monotonic() < until:
+        time.sleep(POLL_S)
+
+
+def _cause(job: dict[str, str]) -> str:
+    cluster = FlinkCluster(job["master"])
+    ended = [each for each in cluster.jobs() if each.name == job["name"]]
+    for each in ended:
+        if each.state == FAILED:
+            return cause_of(cluster.failure(each.id))
+    if any(each.state == CANCELED for each in ended):
+        return "its job was cancelled"
+    return "its job finished without a commit"
+
+
+def _find(paths: TablePaths, name: str) -> RunJob:
+    """The run that a name means, and its job."""
+    known, silent = list(_known(paths)), []
+    for run_id, job in known:
+        if name in (run_id, job["name"]):
+            return run_id, job
+    for master in dict.fromkeys(job["master"] for _, job in known if job["master"] != LOCAL):
+        try:
+            names = {each.id: each.name for each in FlinkCluster(master).jobs()}
+        except NoAnswerError:  # the run may be another cluster's
+            silent.append(master)
+            continue
+        for run_id, job in known:
+            if job["name"] == names.get(name):
+                return run_id, job
+    unknown = f"--job {name}: no run of this table has such a job"
+    if silent:
+        unknown += (
+            f", as far as is known without the cluster at {', '.join(silent)}, which does not answer: "
+            "the run's id is found without it"
+        )
+    raise UsageError(unknown)
+
+
+def _known(paths: TablePaths) -> Iterator[RunJob]:
+    """Runs with jobs: those that have a lock, then those that have committed, the last ones first."""
+    yield from jobs_of(paths)
+    for name in sorted(storage.names_below(paths.runs, suffix=".json"), reverse=True):
+        record = read_json(storage.join(paths.runs, name))
+        if "job" in record:
+            yield record["run_id"], record["job"]
