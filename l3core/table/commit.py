@@ -20,7 +20,7 @@ from l3core.table.journal import append, check_unchanged, publish, repair
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import GONE, LedgerRow, TablePaths
 from l3core.table.ledger import Settle
-from l3core.table.lock import lost_to, release
+from l3core.table.lock import lost_to, owns, release
 from l3core.table.manifests import Joined, read_manifests
 from l3core.table.plan import Plan, ShardPlan, load_plan
 from l3core.table.rewrite import rewritten
@@ -49,11 +49,12 @@ def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[
         if state.pending["record"]["run_id"] == run_id:
             return _finish(paths, plan, state.pending)
         state = repair(paths)
-    _check(paths, plan, state)
+    check = partial(_check, paths, plan, elsewhere="job" in info)
+    check(state)
     run = _Run(paths, plan, state)
     run.collect()
     check_storage_errors(run.counts[STORAGE_ERROR], plan.max_storage_errors)
-    commit = append(paths, state, partial(run.entry, info), partial(_check, paths, plan))
+    commit = append(paths, state, partial(run.entry, info), check)
     return _finish(paths, plan, commit)
 
 
@@ -66,9 +67,15 @@ def record_unchanged(
     return record
 
 
-def _check(paths: TablePaths, plan: Plan, state: TableState) -> None:
-    """Refuse to commit what was planned on another table, or has been taken over."""
+def _check(paths: TablePaths, plan: Plan, state: TableState, *, elsewhere: bool) -> None:
+    """Refuse to commit what was planned on another table, has been taken over, or was stopped.
+
+    Where a job does the work `elsewhere`, its last step may still be running when its cluster says that
+    it was stopped. The lock was given back then.
+    """
     check_unchanged(state, fingerprints=[plan.fingerprint], base=plan.base, root=plan.root)
+    if elsewhere and not owns(paths, plan.fingerprint, plan.run_id):
+        raise RunError(f"run {plan.run_id} was stopped, or another run has taken over from it")
     if owner := lost_to(paths, plan.fingerprint, plan.run_id):
         raise RunError(f"run {owner} has taken over from this one, which was silent for too long")
 

@@ -115,6 +115,12 @@ def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str, ask: Ask | 
         )
 
 
+def owns(paths: TablePaths, fingerprint: str, run_id: str) -> bool:
+    """Whether the lock is there, and a run's."""
+    owner = _read(paths.lock(fingerprint))
+    return owner is not None and owner["run_id"] == run_id
+
+
 def is_held(paths: TablePaths, fingerprint: str, run_id: str, ask: Ask | None = None) -> bool:
     """Whether a run has the lock and may be alive."""
     owner = _read(paths.lock(fingerprint))

@@ -243,3 +243,15 @@ def test_a_drop_that_sleeps_within_its_publication(corpus, tmp_path, monkeypatch
     drop_spec(run.paths, run.plan.fingerprint, "run-1")
     assert storage.exists(run.paths.spec(run.plan.fingerprint))
     assert_second(table, corpus)
+
+
+def test_the_job_of_a_run_that_was_stopped_commits_nothing(tmp_path):
+    """Its cluster calls it cancelled, its last step is still running, and the lock was given back."""
+    corpus, table = write_files(tmp_path / "corpus", 3), tmp_path / "table"
+    run = PlainRun(corpus, table, "run-1").make_plan().embed()
+    info = {"job": {"runner": "flink", "master": "http://localhost:8081", "name": "l3flow-run-1"}}
+    with pytest.raises(RunError, match="run run-1 was stopped"):
+        committing.commit_run(run.paths, "run-1", info=info)
+    assert load_state(run.paths).commits == 0
+    acquire(run.paths, run.plan.fingerprint, "run-1", job=info["job"])
+    assert committing.commit_run(run.paths, "run-1", info=info)["commit"] == 1
