@@ -10,7 +10,7 @@ from typing import Any
 from l3core import storage
 from l3core.containment import contained
 from l3core.embedding import Embedder
-from l3core.errors import RunError, TableError, UsageError
+from l3core.errors import TableError, UsageError
 from l3core.listing import ListFile, Pattern, common_root, list_inputs, parse_input
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
@@ -20,13 +20,14 @@ from l3core.table.journal import repair
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
-from l3core.table.lock import Holding, holding, jobs_of
+from l3core.table.lock import holding
 from l3core.table.plan import Plan, make_plan
 from l3core.table.preview import Preview, preview_run
 from l3core.table.read import following_commits
-from l3core.table.state import TableState, load_state
+from l3core.table.state import TableState
 from l3core.weights import Weights, load_weights
 from launch.embed_job import execute
+from launch.ending import after_interrupt, leaving_to_job
 from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
 from launch.screen import (
@@ -69,7 +70,7 @@ def embed_table(
         with saying_how_it_is(paths, run_id):
             plan, record = _embed(args, paths, spec, beam_options, flink, run_id)
     except KeyboardInterrupt:
-        raise Interrupted(_after_interrupt(paths, run_id)) from None
+        raise Interrupted(after_interrupt(paths, run_id)) from None
     if record is None:
         return None
     if args.json:
@@ -103,26 +104,11 @@ def _embed(
         flink = flink.with_slots() if flink else None
         workers = (flink.slots if flink else args.workers) or 1
         plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
-        with _leaving_to_job(paths, held, flink, run_id):
+        with leaving_to_job(paths, held, flink, run_id):
             record = execute(args, paths, plan, spec, weights, beam_options, flink)
         if record is None:
             held.leave()
         return plan, record
-
-
-@contextmanager
-def _leaving_to_job(
-    paths: TablePaths, held: Holding, flink: FlinkRunner | None, run_id: str
-) -> Iterator[None]:
-    """Leave the lock to a job that may run on: it could not be stopped, or its cluster is away."""
-    try:
-        yield
-    except BaseException as error:
-        if flink and flink.may_go_on(run_id):
-            held.leave()
-            if isinstance(error, RunError):
-                raise RunError(f"{error}; its job may go on: {_how_to_follow(paths, run_id)}") from None
-        raise
 
 
 @contextmanager
@@ -270,26 +256,6 @@ def all_embedded(record: dict[str, Any]) -> bool:
     return not {FAILED_BEFORE, ABSENT} & record["matched"].keys() and all(
         status in WITH_WINDOWS | {GONE} for status in record["clips"]
     )
-
-
-def _after_interrupt(paths: TablePaths, run_id: str) -> str:
-    """Finish a publication that had begun; how the table is."""
-    pending = load_state(paths).pending
-    if pending is not None and pending["record"]["run_id"] == run_id:
-        repair(paths)
-        return f"interrupted while publishing: that was finished, the table is at run {run_id}"
-    if job := dict(jobs_of(paths)).get(run_id):  # the lock was left to it
-        return (
-            f"interrupted, but its job {job['name']} at {job['master']} may go on, stop it there: "
-            f"{_how_to_follow(paths, run_id)}"
-        )
-    if storage.is_object(paths.record(run_id)):
-        return f"interrupted after the commit: the table is at run {run_id}"
-    return "interrupted; the table is as it was, the next run takes over the shards that are finished"
-
-
-def _how_to_follow(paths: TablePaths, run_id: str) -> str:
-    return f"l3flow runs --table {paths.root} --job {run_id} follows it"
 
 
 def _root(
