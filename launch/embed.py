@@ -91,6 +91,13 @@ def build_parser(prog: str) -> Parser:
         metavar="N|N%",
         help="objects that the store may fail to give; with more the run fails (default 1%%, or 20)",
     )
+    add(
+        "--max-unreadable",
+        type=most,
+        metavar="N|N%",
+        help="files that may turn out to hold nothing that can be read; with more the run fails before "
+        "its commit (default: any number)",
+    )
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--dry-run", action="store_true", help="say what a run would do and how long it would take")

@@ -91,9 +91,7 @@ def execute(
         try:
             _run(args, job, shards, beam_options, flink)
         except RunError as error:
-            if flink is None:
-                raise
-            raise failure(paths, plan.run_id, str(error)) from None
+            raise failure(paths, plan.run_id, last_line(error)) from None
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise failure(paths, plan.run_id, last_line(error)) from error
     return None if flink and flink.detach else read_json(paths.record(plan.run_id))

@@ -196,6 +196,7 @@ def _limits(args: argparse.Namespace) -> Limits:
         allow_shrink=args.allow_shrink,
         max_rewrite=args.max_rewrite,
         max_storage_errors=args.max_storage_errors,
+        max_unreadable=args.max_unreadable,
     )
 
 

@@ -15,7 +15,7 @@ from l3core.errors import RunError, UsageError
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.changes import Change, run_changes, settle
-from l3core.table.failures import STORAGE_ERROR, check_storage_errors
+from l3core.table.failures import STORAGE_ERROR, check_storage_errors, check_unreadable
 from l3core.table.journal import append, check_unchanged, publish, repair
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import GONE, LedgerRow, TablePaths
@@ -54,6 +54,7 @@ def commit_run(paths: TablePaths, run_id: str, *, info: dict[str, Any]) -> dict[
     run = _Run(paths, plan, state)
     run.collect()
     check_storage_errors(run.counts[STORAGE_ERROR], plan.max_storage_errors)
+    check_unreadable(run.counts["unreadable"], plan.max_unreadable)
     commit = append(paths, state, partial(run.entry, info), check)
     return _finish(paths, plan, commit)
 

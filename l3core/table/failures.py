@@ -39,6 +39,23 @@ def check_storage_errors(count: int, most: int) -> None:
         )
 
 
+def check_unreadable(count: int, most: int | None) -> None:
+    """Refuse a table in which so many objects are called unreadable: a store may have served garbage.
+
+    Args:
+        count: of objects.
+        most: that may be; None: any number.
+
+    Raises:
+        RunError: there are more.
+    """
+    if most is not None and count > most:
+        raise RunError(
+            f"objects that hold nothing that can be read: {count}, and --max-unreadable allows {most}: "
+            "look at some of them, and run it again when they are right, or with a larger number"
+        )
+
+
 class Failures:
     """Storage errors of a shard, counted by all of its readers.
 

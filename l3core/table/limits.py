@@ -21,11 +21,13 @@ class Limits:
         max_rewrite: bytes of windows files that may be rewritten; None: half of the partition, and
             10 GB in any case.
         max_storage_errors: objects that the store may fail to give.
+        max_unreadable: objects that may turn out unreadable; None: any number.
     """
 
     allow_shrink: bool = False
     max_rewrite: int | None = None
     max_storage_errors: Most = MOST_STORAGE_ERRORS
+    max_unreadable: Most | None = None
 
     def check(self, state: TableState, fingerprint: str, tally: Tally) -> int:
         """Bytes of windows files that will be rewritten.

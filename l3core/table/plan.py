@@ -76,6 +76,7 @@ class Plan:
         pruned: of those, whose windows are dropped.
         to_rewrite: bytes of windows files that hold some replaced or pruned clips.
         max_storage_errors: objects that the store may fail to give.
+        max_unreadable: objects that may turn out unreadable; None: any number.
         dead: runs whose staging folders this run takes over, and removes.
         noted: ledger rows change without embedding.
         empty: none does, and nothing is to embed: the table stays as it is.
@@ -95,6 +96,7 @@ class Plan:
     pruned: int = 0
     to_rewrite: int = 0
     max_storage_errors: int = MOST_STORAGE_ERRORS.number
+    max_unreadable: int | None = None
     dead: tuple[str, ...] = ()
     noted: bool = False
     empty: bool = False
@@ -189,6 +191,7 @@ def make_plan(
             pruned=tally.pruned_clips,
             to_rewrite=to_rewrite,
             max_storage_errors=limits.max_storage_errors.of(tally.to_embed),
+            max_unreadable=limits.max_unreadable and limits.max_unreadable.of(tally.to_embed),
             dead=tuple(dead),
             noted=notes.tell() > 0,
             empty=not (total or notes.tell()) and state.root is not None,
@@ -198,7 +201,8 @@ def make_plan(
             remove_staging(paths, dead)
             return plan
         target = min(shard_windows(spec), max(1, -(-total // (shards_wanted(paths) * workers))))
-        again = TRIED_AGAIN | ({"unreadable"} if rules and rules.retry_unreadable else set())
+        doubtful = limits.max_unreadable is not None or (rules and rules.retry_unreadable)
+        again = TRIED_AGAIN | ({"unreadable"} if doubtful else set())
         return _stage(paths, plan, pieces, notes, target, again)
 
 
