@@ -21,6 +21,7 @@ from apache_beam.portability.api import endpoints_pb2
 from apache_beam.runners.job.utils import struct_to_dict
 
 from l3core.machine import usable_cores
+from pipelines.ending import STARTED_BY_RUNNER
 
 ANSWER_WITHIN_S = 60.0
 THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -73,7 +74,7 @@ def _provisioned(given: Mapping[str, str]) -> Any:
 
 
 def _beam_environment(given: Mapping[str, str], info: Any, options: Mapping[str, Any]) -> dict[str, str]:
-    """What `sdk_worker_main` reads."""
+    """What `sdk_worker_main` reads, and `pipelines.ending`."""
 
     def endpoint(told: Any, name: str) -> str:
         if not told.url:
@@ -81,6 +82,7 @@ def _beam_environment(given: Mapping[str, str], info: Any, options: Mapping[str,
         return str(told)  # protobuf's text format
 
     found = {
+        STARTED_BY_RUNNER: "1",
         "WORKER_ID": given["id"],
         "PIPELINE_OPTIONS": json.dumps(options),
         "LOGGING_API_SERVICE_DESCRIPTOR": endpoint(info.logging_endpoint, "logging"),

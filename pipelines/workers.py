@@ -21,6 +21,7 @@ from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
 from l3core.weights import Weights, read_h5
+from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def table_of(job: EmbedJob) -> TablePaths:
     """The paths of a job's table; from here on this process asks stores with the job's options."""
     configure_as(job.storage_options)
     limit_downloads(job.max_download)
+    end_with_run(job)
     return TablePaths(job.table)
 
 

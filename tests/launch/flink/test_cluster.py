@@ -109,7 +109,7 @@ def test_a_lost_launcher_and_a_lost_task_manager(session, slow, corpus, undistur
     assert followed.returncode == 0, followed.stderr
     assert f"{CLIPS} ok" in followed.stdout
     assert len(failures(session)) >= 1
-    wait_until(lambda: harnesses(session) == [], "no worker is left", 30)
+    wait_until(lambda: harnesses(session) == [], "no worker is left", 90)
     assert_is_that_of(table, undisturbed)
     done = l3flow(*embed_command(corpus, table))  # after: the next run says so
     assert "nothing to do" in done.stdout
