@@ -8,12 +8,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow.dataset as ds
-
 from launch.flink.jars import install
 from launch.flink.job_server import free_port
 from launch.flink.rest import FlinkCluster
 from launch.flink.session import Session
+from tests.processes import killed_at_end
 
 REPOSITORY = Path(__file__).parents[1]
 # A lost TaskManager is noticed soon; a job that cannot succeed has ended soon.
@@ -82,11 +81,8 @@ def started(*argv):
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
+    with killed_at_end(process):
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def jobs(session):
@@ -127,12 +123,6 @@ def belongs_to(pid, session):
     except OSError:  # it has just ended
         return False
     return f"{VARIABLE}={os.environ[VARIABLE]}".encode() in environment
-
-
-def windows(table):
-    """All rows of a table's only spec, sorted: the ids, and the vectors."""
-    (folder,) = Path(table).glob("windows/spec=*")
-    return ds.dataset(folder).to_table().sort_by([("clip_id", "ascending"), ("window", "ascending")])
 
 
 def receipts(table):

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 
 def wait_until(condition, within_s=30.0):
@@ -29,3 +30,13 @@ def alive(pid):
 def wait_for_end(pids, within_s=20.0):
     """Wait until none of some processes runs."""
     wait_until(lambda: not any(map(alive, pids)), within_s)
+
+
+@contextmanager
+def killed_at_end(process):
+    """A process whose output is piped, which is killed when the block ends."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

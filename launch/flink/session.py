@@ -87,7 +87,8 @@ class Session:
         self._forget_processes()
         self._write(java, jars)
         threads = max(1, usable_cores() // task_managers)
-        say(f"starting a JobManager and {task_managers} TaskManagers")
+        plural = "s" if task_managers > 1 else ""
+        say(f"starting a JobManager and {task_managers} TaskManager{plural}")
         try:
             self._spawn("jobmanager", [JOB_MANAGER], heap="384m")
             for number in range(task_managers):

@@ -26,6 +26,7 @@ from tests.corpus import (
     table_rows,
     write_files,
 )
+from tests.processes import killed_at_end
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = 32  # of five windows each: 16 shards of two
@@ -73,11 +74,8 @@ def slow_run(folder, corpus, table):
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
+    with killed_at_end(process):
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def manifests(table):
