@@ -156,7 +156,6 @@ class Session:
 
     def processes(self) -> list[Process]:
         """Of this cluster, running or not."""
-        _started[:] = [each for each in _started if each.poll() is None]
         found = []
         for file in sorted(self.folder.glob("*.pid")):
             pid = int(file.read_text())
@@ -165,6 +164,9 @@ class Session:
 
     def _is_ours(self, pid: int) -> bool:
         """Whether a process runs and is of the cluster, not another one that has got its number."""
+        _started[:] = [each for each in _started if each.poll() is None]
+        if any(each.pid == pid for each in _started):  # ps may see it before it has its arguments
+            return True
         said = subprocess.run(
             ["ps", "-ww", "-o", "state=,command=", "-p", str(pid)],
             capture_output=True,
@@ -174,9 +176,7 @@ class Session:
         state, _, command = said.stdout.strip().partition(" ")
         if not state or state[0] == "Z":
             return False
-        # in the moment of its start a process has no arguments yet, and ps shows its name in brackets
-        ours = (str(self.folder), f"{POOL} {self.pool}")
-        return any(sign in command for sign in ours) or command.lstrip().startswith("[")
+        return any(sign in command for sign in (str(self.folder), f"{POOL} {self.pool}"))
 
     def _forget_processes(self) -> None:
         for file in self.folder.glob("*.pid"):
