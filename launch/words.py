@@ -2,6 +2,9 @@
 
 import re
 
+# How Python shows an error of ours that another process met: its message alone is for people.
+OUR_ERROR = re.compile(r"^(?:l3core\.errors\.\w+|RunError|StorageError|UsageError): ")
+
 
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever reads best."""
@@ -29,4 +32,6 @@ def printable(text: str) -> str:
 def last_line(error: BaseException) -> str:
     """The last line of what an error says: Beam puts a worker's traceback in front of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r" \[while running .*\]$", "", lines[-1]) if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return OUR_ERROR.sub("", re.sub(r" \[while running .*\]$", "", lines[-1]))

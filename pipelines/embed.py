@@ -20,7 +20,7 @@ from l3core.table.lock import keep_renewed
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
-from pipelines.workers import embedder_for, table_of
+from pipelines.workers import model_for, table_of
 
 
 class _EmbedShard(beam.DoFn):
@@ -35,11 +35,13 @@ class _EmbedShard(beam.DoFn):
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
         paths = table_of(job)
+        embedder, deviation = model_for(job)
         manifest = embed_shard(
             paths,
             job.run_id,
             element,
-            embedder_for(job),
+            embedder,
+            deviation=deviation,
             decoders=job.decoders,
             io_concurrency=job.io_concurrency,
             max_storage_errors=job.max_storage_errors,

@@ -6,8 +6,9 @@ for as long as the process lives.
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from l3core.conformance import Deviation
 from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.downloads import limit_downloads
 from l3core.embedding import Embedder
@@ -20,6 +21,7 @@ from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
+from l3core.table.reference import check_conformance
 from l3core.weights import Weights, read_h5
 from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
+_deviations: dict[str, Deviation] = {}  # by run: each looks at what its table says
 
 
 def table_of(job: EmbedJob) -> TablePaths:
@@ -44,13 +47,31 @@ def output_of(job: CrossvalJob) -> OutputPaths:
     return OutputPaths(job.output)
 
 
-def embedder_for(job: EmbedJob) -> Embedder:
-    """The embedder of a job; the first caller in a process loads it.
+class Loaded(NamedTuple):
+    """A model that is loaded and was checked.
+
+    Attributes:
+        embedder: of the job's spec.
+        deviation: from the table's reference.
+    """
+
+    embedder: Embedder
+    deviation: Deviation
+
+
+def model_for(job: EmbedJob) -> Loaded:
+    """The model of a job; the first caller in a process loads and checks it.
 
     Raises:
-        RunError: the table's copy of the weights is not what the job was planned with.
+        RunError: the table's copy of the weights is not what the job was planned with, or this machine
+            computes other numbers than the reference.
     """
-    return _once(job.fingerprint, lambda: _load(job))
+    embedder = _once(job.fingerprint, lambda: _load(job))
+    with _lock:
+        if job.run_id not in _deviations:
+            _deviations.clear()
+            _deviations[job.run_id] = check_conformance(TablePaths(job.table), embedder)
+        return Loaded(embedder, _deviations[job.run_id])
 
 
 def features_for(plan: CrossvalPlan) -> ClipVectors:

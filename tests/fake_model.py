@@ -51,6 +51,7 @@ class FakeModel(EmbeddingModel):
 class FakeEngine:
     def __init__(self, spec: EmbeddingSpec, weights: Weights, batch_size: int) -> None:
         self.batch_size = batch_size
+        self.device = "CPU"
         self._window = spec.network.window_samples
         self._scale, self._offset = weights.tensors
 
@@ -62,6 +63,10 @@ class FakeEngine:
 
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> FakeEngine:
     return FakeEngine(spec, weights, batch_size or 16)
+
+
+def load_reference(spec: EmbeddingSpec, weights: Weights) -> FakeEngine:
+    return FakeEngine(spec, weights, 16)
 
 
 def register() -> None:

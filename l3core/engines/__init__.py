@@ -1,7 +1,7 @@
 """How a network is run. The table is plain text, so that asking what there is loads no library."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,9 +17,11 @@ class Engine(Protocol):
 
     Attributes:
         batch_size: windows in a call, at most; the size that it is fastest with.
+        device: what it computes on, for people.
     """
 
     batch_size: int
+    device: str
 
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`."""
@@ -29,7 +31,9 @@ class EngineInfo(NamedTuple):
     """Where an engine lives and what it can do.
 
     Attributes:
-        module: module with a `load(spec, weights, *, batch_size) -> Engine`.
+        module: module with a `load(spec, weights, *, batch_size) -> Engine`, and a
+            `load_reference(spec, weights) -> Engine` that computes the network as published, in float32
+            on a CPU.
         precisions: values of `EmbeddingSpec.precision` that it knows.
     """
 
@@ -46,5 +50,14 @@ ENGINES: dict[str, EngineInfo] = {
 
 def load_engine(spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None) -> Engine:
     """The engine that a spec names, with the spec's network compiled."""
+    return _module(spec).load(spec, weights, batch_size=batch_size)
+
+
+def load_reference(spec: "EmbeddingSpec", weights: "Weights") -> Engine:
+    """What the spec's engine is compared with: slow, and right on every machine."""
+    return _module(spec).load_reference(spec, weights)
+
+
+def _module(spec: "EmbeddingSpec") -> Any:
     with without_collection():
-        return import_module(ENGINES[spec.engine].module).load(spec, weights, batch_size=batch_size)
+        return import_module(ENGINES[spec.engine].module)

@@ -1,5 +1,7 @@
 """The default engine: one TensorFlow function from a flat signal to embeddings."""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
@@ -18,16 +20,26 @@ class TensorFlowEngine:
         batch_size: windows in a call, at most.
         fixed: compute calls with fewer windows as full ones. A GPU chooses and keeps its algorithms by
             shape; a CPU is as fast with any, and would only compute windows that nobody needs.
+        folded: see `l3core.models.EmbeddingModel.build_network`.
     """
 
-    def __init__(self, spec: EmbeddingSpec, weights: Weights, batch_size: int, *, fixed: bool) -> None:
+    def __init__(
+        self,
+        spec: EmbeddingSpec,
+        weights: Weights,
+        batch_size: int,
+        *,
+        fixed: bool = False,
+        folded: bool = True,
+    ) -> None:
         # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.batch_size = batch_size
+        self.device = "CPU"
         self._fixed = fixed
         model = spec.network
         frontend = model.build_frontend(spec)
-        network = _with_policy(spec, weights)
+        network = _with_policy(spec, weights, folded=folded)
         offsets = tf.range(model.window_samples, dtype=tf.int32)
 
         @tf.function(
@@ -60,16 +72,26 @@ def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> Te
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # the device is in use by this process already, as its owner chose
             break
-    return TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(gpus))
+    engine = TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(gpus))
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        engine.device = f"GPU {details.get('device_name', 'of an unknown kind')}"
+    return engine
 
 
-def _with_policy(spec: EmbeddingSpec, weights: Weights) -> tf.keras.Model:
+def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine:
+    """See `l3core.engines.EngineInfo`."""
+    with tf.device("/CPU:0"):
+        return TensorFlowEngine(replace(spec, precision="float32"), weights, BATCH_SIZE, folded=False)
+
+
+def _with_policy(spec: EmbeddingSpec, weights: Weights, *, folded: bool) -> tf.keras.Model:
     """The network with its layers in the spec's precision; the front end stays in float32."""
     import keras
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(spec.precision)
     try:
-        return spec.network.build_network(spec, weights.tensors, folded=True)
+        return spec.network.build_network(spec, weights.tensors, folded=folded)
     finally:
         keras.config.set_dtype_policy(before)

@@ -117,6 +117,8 @@ class _Run:
         self.audio_s = 0.0
         self.busy: Counter[str] = Counter()
         self.bytes_read = 0
+        self.deviation: dict[str, Any] | None = None  # the largest of all workers
+        self.devices: Counter[str] = Counter()
 
     def collect(self) -> None:
         """Check the shards, take over the rewrites, write the new ledger."""
@@ -135,6 +137,10 @@ class _Run:
     def _take(self, manifest: dict[str, Any]) -> None:
         self.busy.update(manifest["busy_s"])
         self.bytes_read += manifest["bytes_read"]
+        if found := manifest.get("deviation"):
+            self.devices[manifest["device"]] += 1
+            if self.deviation is None or found["value"] > self.deviation["value"]:
+                self.deviation = found
         if manifest["file"] is not None:
             self.build.add(manifest["file"], self._staged(manifest))
 
@@ -172,6 +178,8 @@ class _Run:
             "x_real_time": self.audio_s / wall_s,
             "bytes_read": self.bytes_read,
             "busy_s": dict(self.busy),
+            "deviation": self.deviation,
+            "shards_by_device": dict(self.devices),
         }
         spec = {
             "fingerprint": self.plan.fingerprint,

@@ -5,7 +5,8 @@ OUT/specs/<fp>.json                   the whole spec and the digest of its weigh
 OUT/windows/spec=<fp>/*.parquet       one row per window, sorted by clip_id, window within a file
 OUT/clips/spec=<fp>/*.parquet         the ledger: one row per input object
 OUT/runs/<run_id>.json                what each run added and removed
-OUT/_l3flow/                          ours: journal, index, lock, staging, weights; nobody else reads it
+OUT/_l3flow/                          ours: journal, index, lock, staging, weights, reference; nobody
+                                      else reads it
 """
 
 from collections.abc import Iterable
@@ -191,6 +192,10 @@ class TablePaths:
     def weights(self, digest: str) -> str:
         """The table's own copy of some weights."""
         return self.at(f"_l3flow/weights/{digest}.h5")
+
+    def reference(self, fingerprint: str) -> str:
+        """What workers of a spec are compared with."""
+        return self.at(f"_l3flow/reference/{fingerprint}.json")
 
     def spec(self, fingerprint: str) -> str:
         """A spec in words."""

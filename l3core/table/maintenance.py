@@ -118,7 +118,7 @@ def reroot(
 
 
 def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any]:
-    """Remove a partition, its spec, and its weights if no other spec uses them.
+    """Remove a partition, its spec and reference, and its weights if no other spec uses them.
 
     Returns:
         The run record.
@@ -139,6 +139,8 @@ def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any
 
         def cleared(last: TableState) -> list[str]:
             found = [paths.spec(fingerprint), *_weights_of(paths, last, fingerprint)]
+            if storage.is_object(paths.reference(fingerprint)):
+                found.append(paths.reference(fingerprint))
             return [uri.removeprefix(paths.at("")) for uri in found]
 
         check = partial(check_unchanged, fingerprints=[fingerprint], base=state.commits, root=state.root)

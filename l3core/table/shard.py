@@ -15,6 +15,7 @@ from l3core import storage
 from l3core.ahead import IO_CONCURRENCY, map_ahead
 from l3core.audio import AudioInfo, Recording
 from l3core.checksums import checksum_of
+from l3core.conformance import Deviation
 from l3core.embedding import Embedder
 from l3core.errors import AudioError, RunError
 from l3core.machine import usable_cores
@@ -139,6 +140,7 @@ def embed_shard(
     shard: str,
     embedder: Embedder,
     *,
+    deviation: Deviation | None = None,
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
     max_storage_errors: int = MOST_STORAGE_ERRORS.number,
@@ -152,6 +154,7 @@ def embed_shard(
         run_id: of the run.
         shard: its name.
         embedder: of the run's spec.
+        deviation: of this worker from the spec's reference, for the receipt.
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
         max_storage_errors: of the run; with more in this shard alone it need not go on.
@@ -198,6 +201,8 @@ def embed_shard(
         "busy_s": watch.seconds,
         "bytes_read": watch.bytes_read,
         "host": socket.gethostname(),
+        "device": embedder.engine.device,
+        "deviation": deviation._asdict() if deviation else None,
     }
     there = create_json(manifest_uri, manifest)
     if there["staged"] != name:  # another try was faster

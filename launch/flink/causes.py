@@ -2,6 +2,8 @@
 
 import re
 
+from launch.words import OUR_ERROR
+
 # What Java says of troubles that have a remedy.
 KNOWN = {
     "Failed to deserialize JobGraph": "the cluster's Flink is of another version than the job server's",
@@ -13,8 +15,6 @@ KNOWN = {
 }
 _PYTHON = re.compile(r"Traceback \(most recent call last\):.*?(?=^\tat |\Z)", re.DOTALL | re.MULTILINE)
 _STEP = re.compile(r" \[while running .*\]$")
-# their messages are for people
-_OURS = re.compile(r"^(?:l3core\.errors\.\w+|RunError|StorageError|UsageError): ")
 
 
 def cause_of(text: str) -> str:
@@ -25,7 +25,7 @@ def cause_of(text: str) -> str:
     """
     if found := _PYTHON.findall(text):
         lines = [line.strip() for line in found[-1].splitlines() if line.strip()]
-        return _OURS.sub("", _STEP.sub("", lines[-1]))
+        return OUR_ERROR.sub("", _STEP.sub("", lines[-1]))
     for sign, words in KNOWN.items():
         if sign in text:
             return words
