@@ -22,6 +22,7 @@ REQUIRES = [
     "soxr>=1.0,<2",  # resampling
     "resampy>=0.4.3,<0.5",  # resampling as openl3 does it
     "h5py>=3.11,<4",  # weights files
+    "packaging>=24",  # version ranges
     "requests>=2.32,<3",  # fetching published weights
     "rich>=13.9,<16",  # progress and tables on a terminal
     "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
@@ -74,6 +75,7 @@ setup(
         "l3core.table",
         "launch",
         "launch.benchmarks",
+        "launch.checkups",
         "launch.flink",
         "pipelines",
     ],

@@ -44,6 +44,11 @@ def git_blob_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+def is_there(file: PublishedFile) -> bool:
+    """Whether the cache has a file of this name."""
+    return (cache_dir() / file.name).is_file()
+
+
 def is_cached(file: PublishedFile) -> bool:
     """Whether the cache has the file, whole and unaltered."""
     path = cache_dir() / file.name

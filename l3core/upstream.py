@@ -17,6 +17,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.weights import load_weights
 
 VECTORS = Path(__file__).parent / "models" / "data" / "upstream.npz"
+UPSTREAM = {"l3": "openl3 0.4.2", "edgel3-sea-64": "edgel3 0.2.1"}
 SPECS: Mapping[str, EmbeddingSpec] = {
     "l3/mel256/6144": EmbeddingSpec(weights="random:0"),
     "l3/mel256/512": EmbeddingSpec(weights="random:0", embedding_size=512),

@@ -34,6 +34,7 @@ COMMANDS = {
     "bench": Command("launch.bench", "measure what this machine does with a model"),
     "runs": Command("launch.runs", "list what each run of a table did"),
     "verify": Command("launch.verify", "check a table against everything that it promises"),
+    "doctor": Command("launch.doctor", "look whether this machine can do the work"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
 }
 

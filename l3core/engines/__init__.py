@@ -33,7 +33,7 @@ class EngineInfo(NamedTuple):
     Attributes:
         module: module with a `load(spec, weights, *, batch_size) -> Engine`, and a
             `load_reference(spec, weights) -> Engine` that computes the network as published, in float32
-            on a CPU.
+            on a CPU; and a `gpus()` that names those that it would compute on.
         precisions: values of `EmbeddingSpec.precision` that it knows.
     """
 
@@ -50,14 +50,19 @@ ENGINES: dict[str, EngineInfo] = {
 
 def load_engine(spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None) -> Engine:
     """The engine that a spec names, with the spec's network compiled."""
-    return _module(spec).load(spec, weights, batch_size=batch_size)
+    return _loaded(spec.engine).load(spec, weights, batch_size=batch_size)
 
 
 def load_reference(spec: "EmbeddingSpec", weights: "Weights") -> Engine:
     """What the spec's engine is compared with: slow, and right on every machine."""
-    return _module(spec).load_reference(spec, weights)
+    return _loaded(spec.engine).load_reference(spec, weights)
 
 
-def _module(spec: "EmbeddingSpec") -> Any:
+def gpus_of(engine: str) -> list[str]:
+    """Names of the GPUs that an engine would compute on."""
+    return _loaded(engine).gpus()
+
+
+def _loaded(engine: str) -> Any:
     with without_collection():
-        return import_module(ENGINES[spec.engine].module)
+        return import_module(ENGINES[engine].module)

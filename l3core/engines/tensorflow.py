@@ -66,17 +66,25 @@ class TensorFlowEngine:
 
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> TensorFlowEngine:
     """The engine for a spec; see `l3core.engines.load_engine`."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
+    found = tf.config.list_physical_devices("GPU")
+    for gpu in found:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # the device is in use by this process already, as its owner chose
             break
-    engine = TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(gpus))
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        engine.device = f"GPU {details.get('device_name', 'of an unknown kind')}"
+    engine = TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(found))
+    if found:
+        engine.device = f"GPU {_name_of(found[0])}"
     return engine
+
+
+def gpus() -> list[str]:
+    """See `l3core.engines.EngineInfo`."""
+    return [_name_of(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+
+
+def _name_of(gpu: tf.config.PhysicalDevice) -> str:
+    return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
 
 
 def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine:

@@ -1,0 +1,53 @@
+"""Weights and values: whether this machine has, and computes, what upstream does."""
+
+from collections.abc import Iterator
+
+from launch.checkups.finding import Asked, Finding
+
+
+def look_at_weights(asked: Asked) -> Iterator[Finding]:
+    """Each model's files, by their digests."""
+    from l3core.models import MODELS, BundledFile
+    from l3core.published import is_cached, is_there
+    from l3core.storage import sha256_of
+
+    for model in MODELS.values():
+        absent, whole = [], []
+        for name, file in model.weight_files().items():
+            if isinstance(file, BundledFile):
+                good = file.path.is_file() and sha256_of(str(file.path)) == file.sha256
+                remedy = "pip install --force-reinstall l3flow"
+            elif not is_there(file):
+                absent.append(name)
+                continue
+            else:
+                good, remedy = is_cached(file), f"l3flow weights fetch {name}"
+            if good:
+                whole.append(name)
+            else:
+                yield Finding("weights", "wrong", f"{model.name} {name} is damaged", remedy)
+        if whole:
+            says = f"{model.name} {', '.join(whole)}: the published digest"
+            yield Finding("weights", "ok", says)
+        if absent:
+            says = f"{model.name} {', '.join(absent)}: not on this machine"
+            remedy = "fetched when they are needed, or by l3flow weights fetch"
+            yield Finding("weights", "absent", says, remedy)
+
+
+def look_at_numbers(asked: Asked) -> Iterator[Finding]:
+    """How far this machine's values are from upstream's."""
+    from l3core.errors import WeightsError
+    from l3core.upstream import SPECS, UPSTREAM, deviation_from_upstream
+
+    for name, spec in SPECS.items():
+        try:
+            found = deviation_from_upstream(name)
+        except WeightsError as error:
+            yield Finding("numbers", "wrong", f"{name}: {error}", "mend the weights first")
+            continue
+        says = (
+            f"{name}: relative L2 {found.value:.1e} from {UPSTREAM[spec.model]}, {found.limit:g} allowed"
+        )
+        remedy = "compare the versions above with another machine's; do not embed here"
+        yield Finding("numbers", "ok" if found.conforms else "wrong", says, remedy)

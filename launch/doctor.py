@@ -1,0 +1,69 @@
+"""`l3flow doctor`: whether this machine can do the work, and what to do where it cannot."""
+
+import json
+from collections.abc import Sequence
+
+from launch.options import Parser, add_output_flags
+from launch.quiet import quiet_libraries
+from launch.words import printable
+
+DESCRIPTION = """\
+Look at this machine: versions, devices, weights, decoders, stores, Java; and compute what openl3 and
+edgel3 have computed. Each line is ok, absent (not here, and not needed by everybody) or wrong.
+
+Exit code 0: nothing is wrong, 1: something is.
+
+examples:
+  l3flow doctor
+  l3flow doctor --store gs://bucket/tables --input 'gs://corpus/**/*.wav'
+  l3flow doctor --json
+"""
+
+
+def build_parser(prog: str) -> Parser:
+    """The options of this command."""
+    parser = Parser(prog=prog, description=DESCRIPTION)
+    add = parser.add_argument
+    add(
+        "--store",
+        nargs="+",
+        default=[],
+        metavar="URI",
+        help="folders that a table shall be written to: made if they are not there; an object is "
+        "created, read, listed and removed",
+    )
+    add(
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="inputs: the first object of each is read",
+    )
+    add_output_flags(parser)
+    return parser
+
+
+def run(argv: Sequence[str], parser: Parser) -> int:
+    """Look at everything; returns the exit code."""
+    args = parser.parse(argv)
+    from launch.checkups import CHECKUPS
+    from launch.checkups.finding import Asked
+
+    asked = Asked(args.store, args.input)
+    found = []
+    with quiet_libraries():
+        for look in CHECKUPS.values():
+            for finding in look(asked):
+                found.append(finding)
+                if not (args.json or (args.quiet and finding.state != "wrong")):
+                    remedy = f" -> {finding.remedy}" if finding.state != "ok" and finding.remedy else ""
+                    line = f"{finding.state:7} {finding.topic:9} {finding.says}{remedy}"
+                    print(printable(line), flush=True)
+    wrong = sum(finding.state == "wrong" for finding in found)
+    if args.json:
+        lines = [each._replace(remedy="" if each.state == "ok" else each.remedy) for each in found]
+        facts = {"ok": not wrong, "findings": [each._asdict() for each in lines]}
+        print(json.dumps(facts, indent=1))
+    elif not args.quiet:
+        print(f"{wrong} of {len(found)} lines are wrong" if wrong else "nothing is wrong")
+    return 1 if wrong else 0
