@@ -20,6 +20,7 @@ class FaultyEngine:
     def __init__(self, engine):
         self._engine = engine
         self.batch_size = engine.batch_size
+        self.device = engine.device
 
     def __call__(self, signal, starts):
         faults = Path(os.environ[VARIABLE])
@@ -56,3 +57,6 @@ def use_up_memory():
 
 def load(spec, weights, *, batch_size):
     return FaultyEngine(tensorflow.load(spec, weights, batch_size=batch_size))
+
+
+load_reference = tensorflow.load_reference

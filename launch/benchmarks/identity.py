@@ -65,6 +65,7 @@ class IdentityEngine:
 
     def __init__(self, size: int, batch_size: int) -> None:
         self.batch_size = batch_size
+        self.device = "CPU"
         self._size = size
 
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -75,6 +76,11 @@ class IdentityEngine:
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> IdentityEngine:
     """The engine; see `l3core.engines.load_engine`."""
     return IdentityEngine(spec.size, batch_size or 16)
+
+
+def load_reference(spec: EmbeddingSpec, weights: Weights) -> IdentityEngine:
+    """The same."""
+    return IdentityEngine(spec.size, 16)
 
 
 def register() -> None:

@@ -42,6 +42,9 @@ class SlowEngine(FakeEngine):
 
 def load(spec, weights, *, batch_size):
     return SlowEngine(spec, weights, 16)
+
+def load_reference(spec, weights):
+    return FakeEngine(spec, weights, 16)
 """
 DRIVER = """
 import signal, sys
