@@ -1,11 +1,14 @@
 """`l3flow embed`: its options, checked before anything runs."""
 
+import argparse
 from collections.abc import Sequence
 
 from l3core.ahead import IO_CONCURRENCY
 from l3core.errors import BusyError, UsageError
+from l3core.spec import EmbeddingSpec
 from l3core.table.failures import MOST_STORAGE_ERRORS
 from launch.beam_options import add_runner_flags, parse_with_beam
+from launch.exits import DONE, STRICT
 from launch.options import (
     Parser,
     add_download_flag,
@@ -18,6 +21,7 @@ from launch.options import (
 )
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
+from launch.telling import RunSoFar, told
 
 DESCRIPTION = """\
 Embed audio into a feature table: one row per window, and a ledger with one row per file.
@@ -110,24 +114,34 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
-    if args.prune and args.limit:
-        raise UsageError("--prune needs all of the input, and --limit takes a part of it")
-    spec = spec_of(args)
-    with quiet_libraries(args.log_file):
-        from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
-        from launch.flink.opening import runner_of
-        from launch.summary import say_skipped
+    with told(args, "embed") as so_far:
+        if args.prune and args.limit:
+            raise UsageError("--prune needs all of the input, and --limit takes a part of it")
+        spec = spec_of(args)
+        with quiet_libraries(args.log_file):
+            return _embed(args, spec, beam_options, so_far)
 
-        reach_places({"--output": args.output, "--input": args.input, "--weights": args.weights})
-        if args.dry_run:
-            preview_table(args, spec)
-            return 0
-        flink = runner_of(args, beam_options, {"--output": args.output})
-        try:
-            record = embed_table(args, spec, beam_options, flink)
-        except BusyError as error:
-            if args.if_running == "fail":
-                raise
-            say_skipped(args, error)
-            return 0
-    return 3 if args.strict and record and not all_embedded(record) else 0
+
+def _embed(
+    args: argparse.Namespace, spec: EmbeddingSpec, beam_options: Sequence[str], so_far: RunSoFar
+) -> int:
+    from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
+    from launch.flink.opening import runner_of
+    from launch.summary import say_skipped
+    from launch.tables import table_at
+
+    reach_places({"--output": args.output})
+    paths = so_far.paths = table_at("--output", args.output)
+    reach_places({"--input": args.input, "--weights": args.weights})
+    if args.dry_run:
+        preview_table(args, paths, spec)
+        return DONE
+    flink = runner_of(args, beam_options, {"--output": args.output})
+    try:
+        record = embed_table(args, paths, spec, beam_options, flink, so_far)
+    except BusyError as error:
+        if args.if_running == "fail":
+            raise
+        say_skipped(args, error)
+        return DONE
+    return STRICT if args.strict and record and not all_embedded(record) else DONE

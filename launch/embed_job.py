@@ -59,7 +59,7 @@ def execute(
         "command": "embed",
         "input": list(args.input),
         "host": socket.gethostname(),
-        "versions": _versions(),
+        "versions": versions(),
         "weights": weights.origin,
     }
     if plan.empty:
@@ -118,7 +118,8 @@ def _run(
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what the embedding depends on, here."""
     found = {"python": platform.python_version()}
     for package in ("l3flow", "apache-beam", "tensorflow", "keras", "kapre", "soxr", "soundfile"):
         try:

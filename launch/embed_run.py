@@ -16,11 +16,12 @@ from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
 from l3core.storage import StoredObject
 from l3core.table.delta import ABSENT, FAILED_BEFORE, Rules
+from l3core.table.failed import note_silent
 from l3core.table.journal import repair
 from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
-from l3core.table.lock import holding
+from l3core.table.lock import holding, lost_to
 from l3core.table.plan import Plan, make_plan
 from l3core.table.preview import Preview, preview_run
 from l3core.table.read import following_commits
@@ -39,24 +40,29 @@ from launch.screen import (
 )
 from launch.signals import Interrupted, interruptible
 from launch.summary import print_json, print_preview, print_preview_json, print_summary
-from launch.tables import new_run_id, saying_how_it_is, table_at
+from launch.tables import saying_how_it_is
+from launch.telling import RunSoFar
 
 TIMED_S = 4.0  # of the model, in a dry run
 
 
 def embed_table(
     args: argparse.Namespace,
+    paths: TablePaths,
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
-    flink: FlinkRunner | None = None,
+    flink: FlinkRunner | None,
+    run: RunSoFar,
 ) -> dict[str, Any] | None:
     """Plan, embed, commit and say what became of the input.
 
     Args:
         args: of the command.
+        paths: of the table.
         spec: what to embed.
         beam_options: further options of Beam.
         flink: what runs the pipeline; None: this process.
+        run: is told what is known of the run.
 
     Returns:
         The run record; None if the run goes on without us.
@@ -65,10 +71,10 @@ def embed_table(
         BusyError: another run is working on the same table and spec.
         RunError: the run failed; the message says how the table is.
     """
-    paths, run_id = table_at("--output", args.output), new_run_id()
+    run_id = run.run_id
     try:
         with saying_how_it_is(paths, run_id):
-            plan, record = _embed(args, paths, spec, beam_options, flink, run_id)
+            plan, record = _embed(args, paths, spec, beam_options, flink, run)
     except KeyboardInterrupt:
         raise Interrupted(after_interrupt(paths, run_id)) from None
     if record is None:
@@ -86,8 +92,9 @@ def _embed(
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
     flink: FlinkRunner | None,
-    run_id: str,
+    run: RunSoFar,
 ) -> tuple[Plan, dict[str, Any] | None]:
+    run_id = run.run_id
     inputs, weights = _open(args, paths, spec)
     listing = _listing(args, inputs, paths)
     first = list(islice(listing, 1))
@@ -97,15 +104,19 @@ def _embed(
         )
     with ExitStack() as stack:
         with _writable(args.output):
-            fingerprint = spec.fingerprint(weights.digest)
+            fingerprint = run.fingerprint = spec.fingerprint(weights.digest)
             job = flink.job(run_id) if flink else None
+            before = lost_to(paths, fingerprint, run_id)
             held = stack.enter_context(holding(paths, fingerprint, run_id, job=job, ask=how_job_is))
+        note_silent(paths, fingerprint, [before] if before else [])
         stack.enter_context(interruptible())
         flink = flink.with_slots() if flink else None
         workers = (flink.slots if flink else args.workers) or 1
         plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
+        run.plan = plan
         with leaving_to_job(paths, held, flink, run_id):
             record = execute(args, paths, plan, spec, weights, beam_options, flink)
+        run.record = record
         if record is None:
             held.leave()
         return plan, record
@@ -200,9 +211,8 @@ def _limits(args: argparse.Namespace) -> Limits:
     )
 
 
-def preview_table(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
+def preview_table(args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec) -> None:
     """Say what a run would do and how long it would take; writes nothing."""
-    paths = table_at("--output", args.output)
     inputs, weights = _open(args, paths, spec)
 
     fingerprint = spec.fingerprint(weights.digest)

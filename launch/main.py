@@ -8,10 +8,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from l3core.errors import FetchError, RunError, StorageError, UsageError
+from launch.exits import FAILED, WRONG_USE, ending_of
 from launch.options import Parser
-
-DONE, FAILED, WRONG_USE, STRICT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Command(NamedTuple):
@@ -64,16 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(argv)
     except SystemExit as stop:  # argparse has printed its line
         return stop.code if isinstance(stop.code, int) else FAILED
-    except (FetchError, RunError, StorageError) as error:
-        return _fail(str(error), FAILED)
-    except UsageError as error:
-        return _fail(f"{error} (see l3flow {argv[0]} --help)", WRONG_USE)
-    except KeyboardInterrupt as error:
-        return _fail(str(error) or "interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output went away
-        return FAILED
-    except OSError as error:  # a disk or store that fails where no file is to blame
-        return _fail(str(error), FAILED)
+    except (Exception, KeyboardInterrupt) as error:
+        ending = ending_of(error, " ".join(argv[:1]))
+        if ending is None:
+            raise
+        if ending.message:
+            print(f"l3flow: {ending.message}{ending.hint}", file=sys.stderr)
+        return ending.code
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -97,11 +92,6 @@ def _dispatch(argv: list[str]) -> int:
     module = import_module(COMMANDS[args.command].module)
     sub = module.build_parser(f"l3flow {args.command}")
     return module.run(argv[1:], sub)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"l3flow: {message}", file=sys.stderr)
-    return code
 
 
 def run() -> None:

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from launch.options import Parser, add_output_flags, add_table_flag, writing_to
-from launch.words import duration, printable, size
+from launch.options import Parser, add_output_flags, add_table_flag, naming, writing_to
+from launch.words import duration, printable, problem_of, size
 
 DESCRIPTION = """\
 List the runs of a table, oldest first.
@@ -18,6 +18,7 @@ examples:
   l3flow runs --table table --job 3f5bb0f1f6a1b0f4c8a9f0e1d2c3b4a5    # follow a detached one
 """
 
+LONGEST_SHOWN = 160  # of a failure; all of it with --json
 COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written")
 
 
@@ -41,21 +42,14 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """List the runs; returns the exit code."""
     args = parser.parse(argv)
-    from l3core import storage
-    from l3core.table.json_objects import read_json
     from launch.places import reach_places
-    from launch.tables import open_table
 
     reach_places({"--plot": args.plot})
     if args.job:
         return _follow(args)
-    paths, _ = open_table(args)
-    names = storage.names_below(paths.runs, suffix=".json")
-    records = [read_json(storage.join(paths.runs, name)) for name in names]
-    records = [record for record in records if record["fingerprint"].startswith(args.spec or "")]
-    records.sort(key=lambda record: (record["commit"], record["committed_at"]))
+    table, records = _read(args)
     if args.plot:
-        _write_page(args.plot, paths.root, records)
+        _write_page(args.plot, table, records)
     if args.json:
         print(json.dumps(records, indent=1, sort_keys=True))
     elif args.plot:
@@ -64,6 +58,31 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     elif not args.quiet:
         _print_table(records)
     return 0
+
+
+def _read(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
+    """The table, and its runs: those that committed in the order of their commits, failures by time."""
+    import heapq
+
+    from l3core import storage
+    from l3core.table.failed import ended_at, failed_runs
+    from l3core.table.journal import repair
+    from l3core.table.json_objects import read_json
+    from l3core.table.state import existing
+    from launch.tables import table_of
+
+    paths = table_of(args)
+    with naming("--table"):
+        state = repair(paths)
+        names = storage.names_below(paths.runs, suffix=".json")
+        failed = failed_runs(paths, [name.removesuffix(".json") for name in names])
+        if not failed:  # a table that never had a commit may have had runs all the same
+            existing(paths, state)
+    records = [{"status": "ok"} | read_json(storage.join(paths.runs, name)) for name in names]
+    records.sort(key=lambda record: (record["commit"], record["committed_at"]))
+    found = heapq.merge(records, failed, key=ended_at)
+    wanted = args.spec or ""
+    return paths.root, [each for each in found if (each.get("fingerprint") or "").startswith(wanted)]
 
 
 def _follow(args: argparse.Namespace) -> int:
@@ -89,6 +108,8 @@ def _write_page(file: str, table: str, records: Sequence[dict[str, Any]]) -> Non
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     """A run in words, one for each of `COLUMNS`."""
+    if "committed_at" not in record:
+        return _failed_row(record)
     clips = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
     return (
         record["run_id"],
@@ -102,6 +123,21 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
+    how = facts["status"] + (f" while {facts['stage']}" if facts.get("stage") else "")
+    message = problem_of(facts["message"])
+    told = message if len(message) <= LONGEST_SHOWN else message[: LONGEST_SHOWN - 3] + "..."
+    seconds = facts.get("duration_s")
+    took = "" if seconds is None else duration(seconds)
+    return (
+        facts["run_id"],
+        facts.get("fingerprint") or "",
+        took,
+        printable(f"{how}: {told}"),
+        *[""] * 4,
+    )
+
+
 def _without_clips(record: dict[str, Any]) -> str:
     return "nothing to do" if record["command"] == "embed" else str(record["command"])
 
@@ -109,9 +145,10 @@ def _without_clips(record: dict[str, Any]) -> str:
 def _print_table(records: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     for record in records:
-        table.add_row(*_row(record))
+        table.add_row(*map(Text, _row(record)))
     # a line a run, however narrow the screen: the terminal wraps it, and nothing is cut off
-    Console(width=max(200, Console().width)).print(table, crop=False)
+    Console(width=max(400, Console().width)).print(table, crop=False)

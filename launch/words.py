@@ -29,6 +29,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
+def problem_of(message: str) -> str:
+    """What a failed run met, without how its table is."""
+    return re.sub(r"^the run failed, [^:]*: |^interrupted; ", "", message)
+
+
 def last_line(error: BaseException) -> str:
     """The last line of what an error says: Beam puts a worker's traceback in front of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

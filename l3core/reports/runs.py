@@ -23,7 +23,7 @@ def runs_page(
         rows: the list of runs in words, in the same order.
     """
     charts = []
-    working = [record for record in records if record["clips"]]
+    working = [record for record in records if "committed_at" in record and record["clips"]]
     if working:
         charts = [
             ("Files by status", "What became of the files that a run embedded.", _statuses(working)),

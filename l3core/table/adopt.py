@@ -149,6 +149,18 @@ def dead_runs(paths: TablePaths, run_id: str, fingerprint: str) -> list[str]:
     return found
 
 
+def emptied(paths: TablePaths, dead: Iterable[str]) -> list[str]:
+    """Dead runs whose folders can go before anything is committed: nights that fail must not pile up.
+
+    All but the newest that still has finished shards. Those were not wanted now, and may be by a run
+    with other options.
+    """
+    runs = sorted(dead)
+    folders = {run: storage.join(paths.staging(run), "done") for run in runs}
+    left = [run for run in runs if storage.names_below(folders[run], suffix=".json")]
+    return [run for run in runs if run not in left[-1:]]
+
+
 def owner_of(paths: TablePaths, run_id: str) -> dict[str, str] | None:
     """What a staging folder says of itself: `fingerprint` and `root`; None if nothing."""
     try:

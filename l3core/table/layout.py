@@ -5,8 +5,8 @@ OUT/specs/<fp>.json                   the whole spec and the digest of its weigh
 OUT/windows/spec=<fp>/*.parquet       one row per window, sorted by clip_id, window within a file
 OUT/clips/spec=<fp>/*.parquet         the ledger: one row per input object
 OUT/runs/<run_id>.json                what each run added and removed
-OUT/_l3flow/                          ours: journal, index, lock, staging, weights, reference; nobody
-                                      else reads it
+OUT/_l3flow/                          ours: journal, index, lock, staging, weights, reference, failed;
+                                      nobody else reads it
 """
 
 from collections.abc import Iterable
@@ -175,6 +175,15 @@ class TablePaths:
     def locks(self) -> str:
         """Folder of the locks."""
         return self.at("_l3flow/lock")
+
+    @property
+    def failed(self) -> str:
+        """Folder of what is known of runs that failed."""
+        return self.at("_l3flow/failed")
+
+    def failed_run(self, run_id: str) -> str:
+        """What is known of one run that failed."""
+        return self.at(f"_l3flow/failed/{run_id}.json")
 
     @property
     def all_staging(self) -> str:

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,11 +11,14 @@ from typing import Any, NamedTuple
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import RunError
-from l3core.table.layout import TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
+from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.plan import Plan, ShardPlan
 
 # A manifest of 5,000 clips takes 8 MB: twice as many as there are readers are in memory.
 READERS = 4
+# Of a run that failed: finished shards that are looked into, and bad recordings that are named.
+LOOKED_AT = 64
+NAMED = 5
 
 
 class Joined(NamedTuple):
@@ -118,3 +122,42 @@ def _read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str,
             f"shard {shard.name} accounts for {len(manifest['clips'])} of {shard.pieces} pieces"
         )
     return manifest
+
+
+class Found(NamedTuple):
+    """What an unfinished run has found out.
+
+    Attributes:
+        clips: status -> recordings, of at most the first `LOOKED_AT` finished shards.
+        bad: the first few that are not all right: `clip_id`, `status`, `error`.
+        unfinished: whether shards are left to do.
+    """
+
+    clips: dict[str, int]
+    bad: list[dict[str, str]]
+    unfinished: bool
+
+
+def found_so_far(paths: TablePaths, plan: Plan) -> Found:
+    """What the finished shards of a run say of their recordings."""
+    folder = storage.join(paths.staging(plan.run_id), "done")
+    names = storage.names_below(folder, suffix=".json")
+    clips: Counter[str] = Counter()
+    bad: list[dict[str, str]] = []
+    for row in _rows(folder, names[:LOOKED_AT]):
+        clips[row["status"]] += 1
+        if row["status"] not in ("ok", GONE) and len(bad) < NAMED:
+            bad.append({name: str(row[name]) for name in ("clip_id", "status", "error")})
+    unfinished = not {f"{shard.name}.json" for shard in plan.shards} <= set(names)
+    return Found(dict(clips), bad, unfinished)
+
+
+def _rows(folder: str, names: list[str]) -> Iterator[dict[str, Any]]:
+    for manifest in map_ahead(partial(_read, folder), names, threads=READERS):
+        for row, key in zip(manifest["clips"], manifest["pieces"]):
+            if key[3] == 0:  # the first piece of a recording stands for it
+                yield row
+
+
+def _read(folder: str, name: str) -> dict[str, Any]:
+    return json.loads(storage.read_bytes(storage.join(folder, name)))

@@ -8,14 +8,14 @@ the run's staging folder. Neither the launcher nor a runner ever holds the corpu
 import json
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import IO, Any
 
 from l3core import storage
 from l3core.ahead import map_ahead
-from l3core.errors import RunError
+from l3core.errors import RunError, UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
 from l3core.stores import is_remote
@@ -25,6 +25,7 @@ from l3core.table.adopt import (
     adopt,
     claim_staging,
     dead_runs,
+    emptied,
     finished_shards,
     owner_of,
     remove_staging,
@@ -32,6 +33,7 @@ from l3core.table.adopt import (
     with_shards,
 )
 from l3core.table.delta import Note, Rules, Tally, Work, find_work
+from l3core.table.failed import note_silent
 from l3core.table.failures import MOST_STORAGE_ERRORS
 from l3core.table.journal import fence
 from l3core.table.json_objects import read_json, write_json
@@ -178,6 +180,7 @@ def make_plan(
         dead = dead_runs(paths, run_id, fingerprint)
         if dead:
             state = fence(paths, state, fingerprint, run_id, root)
+            note_silent(paths, fingerprint, dead)
         plan = Plan(
             run_id=run_id,
             base=state.commits,
@@ -230,6 +233,8 @@ def _stage(
     write_notes(paths, plan.run_id, notes)
     plan = replace(plan, shards=tuple(sorted(shards, key=lambda shard: shard.first_clip)))
     write_json(storage.join(paths.staging(plan.run_id), "plan.json"), plan.to_json())
+    with suppress(OSError, UsageError):  # the commit tries again
+        remove_staging(paths, emptied(paths, plan.dead))
     return plan
 
 
