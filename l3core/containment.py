@@ -23,7 +23,7 @@ def contained(found: Iterable[StoredObject], root: str) -> Iterator[StoredObject
     """The same objects, to be read only where they really lie below a folder."""
     real = lru_cache(maxsize=64)(os.path.realpath)  # neighbours lie in the same folder
     for each in found:
-        listed = unknown(each.uri) if _leads_out(each.uri, root, real) else each
+        listed = unknown(each.uri) if leads_out(each.uri, root, real) else each
         yield listed._replace(within=root)
 
 
@@ -33,11 +33,11 @@ def refuse_leading_out(listed: StoredObject) -> None:
     Raises:
         AudioError: `forbidden`.
     """
-    if listed.within is not None and _leads_out(listed.uri, listed.within):
+    if listed.within is not None and leads_out(listed.uri, listed.within):
         raise _forbidden(listed.within)
 
 
-def _leads_out(uri: str, root: str, real: Callable[[str], str] = os.path.realpath) -> bool:
+def leads_out(uri: str, root: str, real: Callable[[str], str] = os.path.realpath) -> bool:
     """Whether an object does not really lie below a folder, whatever it is called.
 
     Args:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from l3core import storage
@@ -49,13 +50,13 @@ def finished_shards(
     """
     found = []
     for run in dead:
-        folder = storage.join(paths.staging(run), "done")
+        folder = paths.staging(run, "done")
         committed = storage.is_object(paths.record(run))  # and only not cleared away
         if committed or (owner_of(paths, run) or {}).get("root") != root:
             continue
         for name in storage.names_below(folder, suffix=".json"):
             manifest = read_json(storage.join(folder, name))
-            if _usable(manifest, storage.join(folder, manifest["staged"]), again):
+            if _usable(manifest, paths.staging(run, "done", manifest["staged"]), again):
                 keys, clip = manifest["pieces"], manifest["clips"][0]["clip_id"]
                 first = keys[0][0], keys[0][3]
                 found.append(FinishedShard(run, name, manifest["staged"], clip, first, len(keys)))
@@ -80,8 +81,8 @@ def with_shards(
         place = own[0], own[3]
         while waiting and waiting[-1].first <= place:
             shard = waiting.pop()
-            folder = storage.join(paths.staging(shard.run_id), "done")
-            keys = [tuple(found) for found in read_json(storage.join(folder, shard.manifest))["pieces"]]
+            manifest = read_json(paths.staging(shard.run_id, "done", shard.manifest))
+            keys = [tuple(found) for found in manifest["pieces"]]
             active.append((shard, keys[::-1]))
         for _, keys in active:
             while keys and (keys[-1][0], keys[-1][3]) < place:
@@ -103,13 +104,13 @@ def adopt(paths: TablePaths, run_id: str, shards: Sequence[FinishedShard]) -> li
     """Move finished shards into a run's staging folder; returns the names that they have there."""
     names = []
     for number, shard in enumerate(shards):
-        source = storage.join(paths.staging(shard.run_id), "done")
-        target = storage.join(paths.staging(run_id), "done")
-        if storage.is_object(storage.join(source, shard.staged)):  # it may have no windows
-            storage.move(storage.join(source, shard.staged), storage.join(target, shard.staged))
+        source = partial(paths.staging, shard.run_id, "done")
+        target = partial(paths.staging, run_id, "done")
+        if storage.is_object(source(shard.staged)):  # it may have no windows
+            storage.move(source(shard.staged), target(shard.staged))
         names.append(f"adopted-{number:06d}")
         # the manifest last: it says that the shard is there
-        storage.move(storage.join(source, shard.manifest), storage.join(target, f"{names[-1]}.json"))
+        storage.move(source(shard.manifest), target(f"{names[-1]}.json"))
     return names
 
 
@@ -156,7 +157,7 @@ def emptied(paths: TablePaths, dead: Iterable[str]) -> list[str]:
     with other options.
     """
     runs = sorted(dead)
-    folders = {run: storage.join(paths.staging(run), "done") for run in runs}
+    folders = {run: paths.staging(run, "done") for run in runs}
     left = [run for run in runs if storage.names_below(folders[run], suffix=".json")]
     return [run for run in runs if run not in left[-1:]]
 
@@ -176,4 +177,4 @@ def remove_staging(paths: TablePaths, run_ids: Iterable[str]) -> None:
 
 
 def _owner(paths: TablePaths, run_id: str) -> str:
-    return storage.join(paths.staging(run_id), "owner.json")
+    return paths.staging(run_id, "owner.json")

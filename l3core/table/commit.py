@@ -122,7 +122,7 @@ class _Run:
 
     def collect(self) -> None:
         """Check the shards, take over the rewrites, write the new ledger."""
-        done = storage.sizes_below(storage.join(self.paths.staging(self.plan.run_id), "done"))
+        done = storage.sizes_below(self.paths.staging(self.plan.run_id, "done"))
         for shard, manifest in zip(self.plan.shards, read_manifests(self.paths, self.plan)):
             _check_shard(shard, manifest, done)
             self._take(manifest)

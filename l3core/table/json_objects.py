@@ -16,7 +16,7 @@ def read_json(uri: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(storage.read_bytes(uri))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested without end, too
         raise TableError(f"{uri} is damaged, it is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise TableError(f"{uri} is damaged, it is no JSON object")

@@ -16,6 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from l3core.containment import leads_out
+from l3core.errors import TableError
 from l3core.storage import join
 
 LAYOUT_VERSION = 1
@@ -132,6 +134,11 @@ def ledger_batch(rows: Iterable[LedgerRow]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([vars(row) for row in rows], LEDGER_SCHEMA)
 
 
+def is_plain(relative: str) -> bool:
+    """Whether a path names something below where it begins, links apart."""
+    return not relative.startswith("/") and "\0" not in relative and ".." not in relative.split("/")
+
+
 @dataclass(frozen=True)
 class TablePaths:
     """Where everything of a table lies; `root` is the table's own URI."""
@@ -139,8 +146,18 @@ class TablePaths:
     root: str
 
     def at(self, relative: str) -> str:
-        """URI of a path below the table."""
-        return join(self.root, relative)
+        """URI of a path below the table; "" gives what all of them begin with.
+
+        Whatever is read, moved or removed because a table says so goes through here: neither a path
+        in its history nor a link among its folders makes a run touch what is not the table's.
+
+        Raises:
+            TableError: it is not below the table.
+        """
+        uri = join(self.root, relative)
+        if relative and (not is_plain(relative) or leads_out(uri, self.root)):
+            raise TableError(f"{self.root}: {relative!r} leads out of the table; nothing is done to it")
+        return uri
 
     @property
     def table(self) -> str:
@@ -190,9 +207,9 @@ class TablePaths:
         """Folder of the unfinished runs."""
         return self.at("_l3flow/staging")
 
-    def staging(self, run_id: str) -> str:
-        """Folder of one unfinished run."""
-        return self.at(f"_l3flow/staging/{run_id}")
+    def staging(self, run_id: str, *parts: str) -> str:
+        """Folder of one unfinished run, or what is at a path in it."""
+        return self.at(join("_l3flow/staging", run_id, *parts))
 
     def lock(self, fingerprint: str) -> str:
         """The lock of one partition."""

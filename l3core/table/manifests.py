@@ -112,7 +112,7 @@ def read_manifests(paths: TablePaths, plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
-    uri = storage.join(paths.staging(plan.run_id), "done", f"{shard.name}.json")
+    uri = paths.staging(plan.run_id, "done", f"{shard.name}.json")
     try:
         manifest = json.loads(storage.read_bytes(uri))
     except FileNotFoundError:

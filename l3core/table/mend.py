@@ -104,7 +104,7 @@ def _clear_staging(paths: TablePaths, run_id: str) -> Iterator[str]:
     useless = dict.fromkeys(dead_runs(paths, run_id, ""), "")
     kept = {}
     for name in storage.names_below(paths.all_staging, suffix=""):
-        done = storage.names_below(storage.join(paths.staging(name), "done"), suffix=".json")
+        done = storage.names_below(paths.staging(name, "done"), suffix=".json")
         spec = (owner_of(paths, name) or {}).get("fingerprint", "")
         if name in useless or name in owners(paths).values():
             continue

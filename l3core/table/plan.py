@@ -232,7 +232,7 @@ def _stage(
     shards += map(_adopted, adopt(paths, plan.run_id, finished), finished)
     write_notes(paths, plan.run_id, notes)
     plan = replace(plan, shards=tuple(sorted(shards, key=lambda shard: shard.first_clip)))
-    write_json(storage.join(paths.staging(plan.run_id), "plan.json"), plan.to_json())
+    write_json(paths.staging(plan.run_id, "plan.json"), plan.to_json())
     with suppress(OSError, UsageError):  # the commit tries again
         remove_staging(paths, emptied(paths, plan.dead))
     return plan
@@ -245,7 +245,7 @@ def load_plan(paths: TablePaths, run_id: str) -> Plan:
         RunError: another run has taken it over.
     """
     with _taken_over(paths, run_id):
-        return Plan.from_json(read_json(storage.join(paths.staging(run_id), "plan.json")))
+        return Plan.from_json(read_json(paths.staging(run_id, "plan.json")))
 
 
 def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
@@ -254,7 +254,7 @@ def load_pieces(paths: TablePaths, run_id: str, shard: str) -> list[Piece]:
     Raises:
         RunError: another run has taken it over.
     """
-    uri = storage.join(paths.staging(run_id), "shards", f"{shard}.json")
+    uri = paths.staging(run_id, "shards", f"{shard}.json")
     with _taken_over(paths, run_id):
         return [Piece(*piece) for piece in json.loads(storage.read_bytes(uri))]
 
@@ -275,14 +275,14 @@ def _taken_over(paths: TablePaths, run_id: str) -> Iterator[None]:
 def write_notes(paths: TablePaths, run_id: str, notes: IO[str]) -> None:
     """Copy spooled notes to the run's staging folder."""
     notes.seek(0)
-    with storage.writing(storage.join(paths.staging(run_id), "notes.jsonl")) as file:
+    with storage.writing(paths.staging(run_id, "notes.jsonl")) as file:
         for line in notes:
             file.write(line.encode("utf-8", "surrogatepass"))
 
 
 def load_notes(paths: TablePaths, run_id: str) -> Iterator[Note]:
     """The ledger rows of a run that change without embedding, sorted by clip id."""
-    fs, path = storage.filesystem(storage.join(paths.staging(run_id), "notes.jsonl"))
+    fs, path = storage.filesystem(paths.staging(run_id, "notes.jsonl"))
     with fs.open(path, "rb") as file:
         for line in file:
             yield Note(*json.loads(line))
@@ -338,7 +338,7 @@ def _filled(pieces: Iterable[Piece], target: int) -> Iterator[list[Piece]]:
 def _write_shard(paths: TablePaths, run_id: str, shard: tuple[int, list[Piece]]) -> ShardPlan:
     number, pieces = shard
     name = f"{number:06d}"
-    uri = storage.join(paths.staging(run_id), "shards", f"{name}.json")
+    uri = paths.staging(run_id, "shards", f"{name}.json")
     storage.write_bytes(uri, json.dumps(pieces).encode())
     return ShardPlan(
         name=name,

@@ -48,7 +48,7 @@ class ShardNotes:
     def __init__(self, paths: TablePaths, run_id: str, shard: str, fingerprint: str) -> None:
         self._thread = ThreadPoolExecutor(1)  # nothing waits for the store's answer
         self._left: Future[None] | None = None
-        self._uri = storage.join(paths.staging(run_id), "progress", f"{shard}.json")
+        self._uri = paths.staging(run_id, "progress", f"{shard}.json")
         self._renew = partial(keep_renewed, paths, fingerprint, run_id)
         self._next = time.monotonic() + NOTE_EVERY_S
 
@@ -85,7 +85,7 @@ class RunProgress:
     """
 
     def __init__(self, paths: TablePaths, plan: Plan, *, hop_s: float) -> None:
-        self._staging = paths.staging(plan.run_id)
+        self._staging = partial(paths.staging, plan.run_id)
         self._shards = {shard.name: shard for shard in plan.to_embed}
         self._total = sum(shard.estimate for shard in plan.to_embed)
         self._hop_s = hop_s
@@ -132,8 +132,8 @@ class RunProgress:
         return {"files": len(clips), "windows": windows, "audio_s": windows * self._hop_s}
 
     def _names(self, folder: str) -> list[str]:
-        uri = storage.join(self._staging, folder)
-        return [name.removesuffix(".json") for name in storage.names_below(uri, suffix=".json")]
+        names = storage.names_below(self._staging(folder), suffix=".json")
+        return [name.removesuffix(".json") for name in names]
 
     def _read(self, folder: str, shard: str) -> dict[str, Any]:
-        return json.loads(storage.read_bytes(storage.join(self._staging, folder, f"{shard}.json")))
+        return json.loads(storage.read_bytes(self._staging(folder, f"{shard}.json")))

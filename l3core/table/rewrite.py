@@ -148,7 +148,7 @@ def write_rewrites(
     for number, group in enumerate(groups):
         name = f"{number:06d}"
         task = {"sources": [(source.path, source.at) for source in group], "rename": list(rename)}
-        uri = storage.join(paths.staging(run_id), "rewrites", f"{name}.json")
+        uri = paths.staging(run_id, "rewrites", f"{name}.json")
         storage.write_bytes(uri, json.dumps(task).encode())
         names.append(name)
     return names
@@ -163,13 +163,13 @@ def rewrite_files(paths: TablePaths, run_id: str, name: str) -> dict[str, Any]:
     Raises:
         RunError: the new files do not hold what they should.
     """
-    done = storage.join(paths.staging(run_id), "rewritten")
+    done = paths.staging(run_id, "rewritten")
     manifest_uri = storage.join(done, f"{name}.json")
     if storage.is_object(manifest_uri):
         return read_json(manifest_uri)
     if storage.is_object(paths.record(run_id)):
         return {"sources": [], "files": [], "staged": {}}
-    task = read_json(storage.join(paths.staging(run_id), "rewrites", f"{name}.json"))
+    task = read_json(paths.staging(run_id, "rewrites", f"{name}.json"))
     ends = _read_drops(_drops_uri(paths, run_id), [path for path, _ in task["sources"]])
     before, after = task["rename"]
     attempt = uuid.uuid4().hex[:8]
@@ -220,17 +220,16 @@ def rewritten(paths: TablePaths, run_id: str) -> Iterator[dict[str, Any]]:
     Raises:
         RunError: one is not done.
     """
-    folder = paths.staging(run_id)
-    for name in storage.names_below(storage.join(folder, "rewrites"), suffix=".json"):
+    for name in storage.names_below(paths.staging(run_id, "rewrites"), suffix=".json"):
         try:
-            yield read_json(storage.join(folder, "rewritten", name))
+            yield read_json(paths.staging(run_id, "rewritten", name))
         except FileNotFoundError:
             number = name.removesuffix(".json")
             raise RunError(f"rewrite {number} was not finished; run it again") from None
 
 
 def _drops_uri(paths: TablePaths, run_id: str) -> str:
-    return storage.join(paths.staging(run_id), "drops.parquet")
+    return paths.staging(run_id, "drops.parquet")
 
 
 def _write_drops(uri: str, dropped: Iterable[tuple[str, str, int]]) -> set[str]:

@@ -162,7 +162,7 @@ def embed_shard(
     Returns:
         The manifest: file, ledger rows and busy times.
     """
-    done = storage.join(paths.staging(run_id), "done")
+    done = paths.staging(run_id, "done")
     manifest_uri = storage.join(done, f"{shard}.json")
     # a runner may try an element again, even after the commit
     is_done, is_committed = map_ahead(storage.is_object, [manifest_uri, paths.record(run_id)])

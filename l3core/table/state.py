@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import TableError
+from l3core.table.entries import check_commit
+from l3core.table.finding import DamageError
 from l3core.table.json_objects import read_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
 
@@ -84,7 +86,7 @@ def load_state(paths: TablePaths) -> TableState:
         if name != entry_name(number):
             raise TableError(f"commit {number} is missing in {paths.journal}: restore it from a backup")
         if number > state.commits:
-            commit = read_json(storage.join(paths.journal, name))
+            commit = _read_entry(storage.join(paths.journal, name))
             state = _replay(paths, state, number, commit)
     if commit is not None and not _is_published(paths, commit):
         state = state._replace(pending=commit)
@@ -94,7 +96,16 @@ def load_state(paths: TablePaths) -> TableState:
 def journal_entries(paths: TablePaths) -> Iterator[dict[str, Any]]:
     """All commits, oldest first."""
     for name in storage.names_below(paths.journal, suffix=".json"):
-        yield read_json(storage.join(paths.journal, name))
+        yield _read_entry(storage.join(paths.journal, name))
+
+
+def _read_entry(uri: str) -> dict[str, Any]:
+    entry = read_json(uri)
+    try:
+        check_commit(entry)
+    except DamageError as damage:
+        raise TableError(f"{uri} is damaged: {damage}") from None
+    return entry
 
 
 def entry_name(number: int) -> str:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.errors import TableError
+from l3core.table.entries import check_commit
 from l3core.table.finding import DamageError, Finding
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
 from l3core.table.state import TableState
 
-TABLE_FILE = re.compile(r"(windows|clips)/spec=[^/]+/[^/]+\.parquet")
 ENTRY = re.compile(r"(\d{8})\.json")
 LOST = "so its files may be called orphans, and files that it removed missing"
 
@@ -78,43 +78,6 @@ def read_object(uri: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DamageError(f"should be a JSON object, is {type(value).__name__}")
     return value
-
-
-def check_commit(entry: dict[str, Any]) -> None:
-    """Hold that a journal entry has the fields that the table is made of.
-
-    Raises:
-        DamageError: naming the first that is missing or of another type.
-    """
-    record = _field(entry, "record", dict)
-    if record.get("fence") is True:  # it only takes a number, so that nobody else can commit by it
-        return
-    _field(record, "layout", int)
-    _field(record, "run_id", str)
-    _field(record, "root", str)
-    for path in _field(record, "files_removed", list):
-        _check_path(path)
-    for file in _field(record, "files_added", list):
-        if not isinstance(file, dict):
-            raise DamageError(f"files_added should hold objects, has {file!r}")
-        _check_path(_field(file, "path", str))
-        _field(file, "sha256", str)
-        _field(file, "bytes", int)
-        _field(file, "rows", int)
-    staged = _field(entry, "staged", dict)
-    if not all(isinstance(place, str) for place in staged.values()):
-        raise DamageError("staged should hold paths")
-
-
-def _field(value: dict[str, Any], name: str, kind: type) -> Any:
-    if not isinstance(value.get(name), kind):
-        raise DamageError(f"{name} should be {kind.__name__}, is {value.get(name)!r:.80}")
-    return value[name]
-
-
-def _check_path(path: Any) -> None:
-    if not isinstance(path, str) or not TABLE_FILE.fullmatch(path):
-        raise DamageError(f"{path!r} is no place of a table's file")
 
 
 class _Replay:
