@@ -9,20 +9,30 @@ import io
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from l3core.errors import UsageError
 from l3core.features import chunks
+from l3core.hdf5 import MAX_BYTES, UnsafeHdf5Error, check_contained
 
 HIDDEN = (512, 128)  # Cramer et al. 2019, section 4.2
 FACTS = "l3flow.json"
 WEIGHTS = "model.weights.h5"
-MAX_BYTES = 2**30
+# What a file may claim: far more than any of ours has, and harmless to hold.
+MAX_SIZE = 2**16
+MAX_LABELS = 10_000
+MAX_FACTS_BYTES = 2**24
+
+
+# Members that are encrypted, packed in unknown ways, cut short, or nested without end.
+_NO_ARCHIVE = (RuntimeError, NotImplementedError, EOFError, OSError, zlib.error, RecursionError)
 
 
 class ClassifierError(UsageError):
@@ -107,12 +117,13 @@ def from_keras(content: bytes, *, name: str) -> Classifier:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if any(archive.getinfo(member).file_size > MAX_BYTES for member in (FACTS, WEIGHTS)):
+            most = {FACTS: MAX_FACTS_BYTES, WEIGHTS: MAX_BYTES}
+            if any(archive.getinfo(name).file_size > size for name, size in most.items()):
                 raise ClassifierError(f"{name} holds more than any classifier of ours")
             facts = json.loads(archive.read(FACTS))
             weights = archive.read(WEIGHTS)
         labels, size = facts["labels"], facts["size"]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError):
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, *_NO_ARCHIVE):
         raise ClassifierError(
             f"{name} is no classifier of ours; `l3flow crossval` writes some"
         ) from None
@@ -126,10 +137,18 @@ def from_keras(content: bytes, *, name: str) -> Classifier:
 
 def _sensible(labels: Any, size: Any) -> bool:
     texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-    return texts and len(set(labels)) == len(labels) >= 2 and type(size) is int and 0 < size < 2**20
+    different = texts and len(set(labels)) == len(labels) and 2 <= len(labels) <= MAX_LABELS
+    return different and type(size) is int and 0 < size < MAX_SIZE
 
 
 def _read_weights(content: bytes, size: int, classes: int, name: str) -> Sequence[np.ndarray]:
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:  # Keras would follow links to other files
+            check_contained(file)
+    except UnsafeHdf5Error as error:
+        raise ClassifierError(f"{name}: its weights: {error}") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        raise ClassifierError(f"{name}: its weights are no HDF5 file") from None
     model = build_keras_model(size, classes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, WEIGHTS)

@@ -22,6 +22,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.storage import StoredObject
 from l3core.stores import is_remote
 from l3core.turns import Turns
+from l3core.urls import is_web
 from l3core.weights import load_weights
 
 RECORDINGS_AHEAD = 8
@@ -65,6 +66,8 @@ def embedder_of(classifier: Classifier, *, name: str) -> Embedder:
     except (KeyError, TypeError, UsageError) as error:
         raise ClassifierError(f"{name} does not say what it was trained on: {error}") from None
     for candidate in (spec, replace(spec, weights=copy)):
+        if is_web(candidate.weights):  # somebody's file shall not make this machine ask a server
+            continue
         try:
             weights = load_weights(candidate)
         except WeightsError:

@@ -17,13 +17,12 @@ import h5py
 import numpy as np
 
 from l3core.errors import WeightsError
+from l3core.hdf5 import MAX_BYTES, check_contained
 from l3core.models import BundledFile, LayerShapes
 from l3core.published import fetch
 from l3core.spec import EmbeddingSpec
-from l3core.storage import read_bytes
-
-# The largest network that is planned (VGGish) has 290 MB of weights; far beyond is no weights file.
-MAX_BYTES = 2**30
+from l3core.storage import filesystem, read_bytes, type_of
+from l3core.stores import is_disk
 
 
 class Weights(NamedTuple):
@@ -65,13 +64,23 @@ def load_weights(spec: EmbeddingSpec) -> Weights:
         path = source.path if isinstance(source, BundledFile) else fetch(source)
         return Weights(read_h5(Path(path).read_bytes(), layers, name=str(path)), str(path))
     try:
-        content = read_bytes(spec.weights)
+        content = _read(spec.weights)
     except (FileNotFoundError, IsADirectoryError):
         raise WeightsError(
             f"no weights file at {spec.weights}; --weights takes 'published', a path or URI of an "
             ".h5, or random:SEED"
         ) from None
     return Weights(read_h5(content, layers, name=spec.weights), spec.weights)
+
+
+def _read(uri: str) -> bytes:
+    fs, path = filesystem(uri)
+    if not is_disk(fs):
+        return read_bytes(uri)
+    if type_of(fs, path) not in ("file", "directory"):  # a device has no end, and a pipe may not begin
+        raise FileNotFoundError(uri)
+    with fs.open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tuple[np.ndarray, ...]:
@@ -90,6 +99,7 @@ def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tupl
         if len(content) > MAX_BYTES:
             raise WeightsError(f"{name} unpacks to more than {MAX_BYTES >> 20} MiB")
         with h5py.File(io.BytesIO(content), "r") as file:
+            check_contained(file)
             found = _layers_of(file, name)
     except WeightsError:
         raise
@@ -120,6 +130,7 @@ def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]
             "save weights with Keras' save_weights('....h5') or `l3flow weights export`"
         )
     found = []
+    claimed = 0
     for layer in map(_text, root.attrs["layer_names"]):
         names = [_text(weight) for weight in root[layer].attrs["weight_names"]]
         # kapre 0.1.4 kept its DFT kernels and mel filters as weights of a "(mel)spectrogram" layer
@@ -127,8 +138,9 @@ def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]
             datasets = [root[layer][weight] for weight in names]
             if not all(isinstance(dataset, h5py.Dataset) for dataset in datasets):
                 raise WeightsError(f"{name}: layer {layer} holds something else than arrays")
-            # a few bytes can claim an array of any shape
-            if any(4 * dataset.size > MAX_BYTES for dataset in datasets):
+            # one that is named many times counts as often
+            claimed += sum(4 * dataset.size for dataset in datasets)
+            if claimed > MAX_BYTES:
                 raise WeightsError(f"{name}: layer {layer} claims more than {MAX_BYTES >> 20} MiB")
             arrays = [np.asarray(dataset, dtype=np.float32) for dataset in datasets]
             found.append((layer, arrays))

@@ -244,6 +244,6 @@ def _line(row: dict[str, Any]) -> str:
     where = "" if row.get("start_s") is None else f" at {row['start_s']:.2f} s"
     name = printable(row["uri"]) + where
     if row["label"] is None:
-        return f"{name}: {row['status']}: {row['error']}"
-    note = f" ({row['status']}: {row['error']})" if row["status"] != "ok" else ""
+        return f"{name}: {row['status']}: {printable(row['error'])}"
+    note = f" ({row['status']}: {printable(row['error'])})" if row["status"] != "ok" else ""
     return f"{name}: {printable(row['label'])} {row['probability']:.2f}{note}"

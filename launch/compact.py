@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launch.options import Parser, add_output_flags, add_table_flag
-from launch.words import size
+from launch.words import printable, size
 
 if TYPE_CHECKING:
     from l3core.table.layout import TablePaths
@@ -46,7 +46,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
                 for record in found:
                     print(_words(fingerprint, record))
                 if not found:
-                    print(f"{fingerprint}: nothing to merge")
+                    print(f"{printable(fingerprint)}: nothing to merge")
     finally:  # what was committed before another spec failed
         if args.json:
             print(json.dumps(records, indent=1, sort_keys=True))
@@ -73,7 +73,8 @@ def _merge(paths: "TablePaths", fingerprint: str, *, quiet: bool) -> Iterator[di
 def _words(fingerprint: str, record: dict[str, Any]) -> str:
     added = _windows(record["files_added"])
     removed = [path for path in record["files_removed"] if path.startswith("windows/")]
-    return f"{fingerprint}: {len(removed)} files are {len(added)} now, {size(record['bytes_rewritten'])}"
+    merged = f"{len(removed)} files are {len(added)} now, {size(record['bytes_rewritten'])}"
+    return f"{printable(fingerprint)}: {merged}"
 
 
 def _windows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:

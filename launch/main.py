@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from launch.exits import FAILED, WRONG_USE, ending_of
 from launch.options import Parser
+from launch.output import plain_output
+from launch.words import printable
 
 
 class Command(NamedTuple):
@@ -58,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     3 `--strict` and some input could not be read, 130 interrupted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    with plain_output():
+        return _main(argv)
+
+
+def _main(argv: list[str]) -> int:
     try:
         return _dispatch(argv)
     except SystemExit as stop:  # argparse has printed its line
@@ -67,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ending is None:
             raise
         if ending.message:
-            print(f"l3flow: {ending.message}{ending.hint}", file=sys.stderr)
+            print(f"l3flow: {printable(ending.message)}{ending.hint}", file=sys.stderr)
         return ending.code
 
 

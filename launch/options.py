@@ -18,6 +18,7 @@ from l3core.spec import PRECISIONS, EmbeddingSpec
 from l3core.storage_options import configure
 from l3core.table.failures import Most
 from l3core.windows import GRIDS
+from launch.words import printable
 
 # Fields of EmbeddingSpec whose flag is called otherwise.
 FLAGS = {"hop_s": "--hop", "model_options": "--model-option"}
@@ -33,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, printable(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
     def flags(self) -> list[str]:
         """All flags of this parser."""

@@ -15,6 +15,8 @@ from typing import TextIO
 
 from l3core.errors import UsageError
 from l3core.storage_options import hidden
+from launch.output import plain
+from launch.words import visible
 
 
 @contextmanager
@@ -47,11 +49,11 @@ def _open_log(path: str) -> TextIO:
 
 
 class _Formatter(logging.Formatter):
-    """Whatever a library logs has no secrets of ours in it."""
+    """Whatever a library logs has no secrets of ours in it, and nothing that a terminal acts on."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record, tracebacks included."""
-        return hidden(super().format(record))
+        return visible(hidden(super().format(record)))
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def _descriptor_to(descriptor: int) -> Iterator[None]:
     os.dup2(descriptor, 2)
     stream = os.fdopen(screen, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     if own:
-        sys.stderr = stream
+        sys.stderr = plain(stream)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from launch.options import Parser, add_output_flags, add_table_flag, naming
+from launch.words import printable
 
 DESCRIPTION = """\
 Finish what a killed run had committed, write again what the journal tells and is missing, and remove
@@ -40,7 +41,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     for words in mend(paths, new_run_id()):
         done.append(words)
         if not (args.json or args.quiet):
-            print(words)
+            print(printable(words))
     commits = load_state(paths).commits
     if args.json:
         print(json.dumps({"table": paths.root, "commits": commits, "done": done}, indent=1))

@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from launch.options import Parser, add_output_flags, add_table_flag, naming, writing_to
+from launch.output import screen_of
 from launch.words import duration, printable, problem_of, size
 
 DESCRIPTION = """\
@@ -149,6 +151,7 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     for record in records:
-        table.add_row(*map(Text, _row(record)))
+        table.add_row(*(Text(printable(cell)) for cell in _row(record)))
     # a line a run, however narrow the screen: the terminal wraps it, and nothing is cut off
-    Console(width=max(400, Console().width)).print(table, crop=False)
+    console = Console(file=screen_of(sys.stdout), width=max(400, Console().width))
+    console.print(table, crop=False)

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from l3core.table.progress import Progress
-from launch.words import duration
+from launch.output import plain, screen_of
+from launch.words import duration, printable
 
 POLL_S = 0.5
 PLAIN_LINE_EVERY_S = 30.0
@@ -53,7 +54,7 @@ def showing_progress(
         yield
         return
     stop, start = threading.Event(), time.monotonic()
-    console = Console(file=sys.stderr)
+    console = Console(file=screen_of(sys.stderr))
     watch = _watch_terminal if console.is_terminal else _watch_plain
 
     def watch_later() -> None:
@@ -151,15 +152,18 @@ def _watch_terminal(
     stop: threading.Event,
     start: float,
 ) -> None:
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(describe(look(), 0.0), total=1.0)
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    # rich takes what others print past its line: to a file it has to go as it is
+    shared = sys.stdout.isatty()
+    with Bar(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
+        sys.stdout, sys.stderr = plain(sys.stdout), plain(sys.stderr)  # until rich puts back its own
+        task = bar.add_task(printable(describe(look(), 0.0)), total=1.0)
         while not stop.wait(POLL_S):
             progress = look()
             if not progress.begun:  # loading is no part of the rate
                 start = time.monotonic()
             words = describe(progress, time.monotonic() - start)
-            bar.update(task, completed=progress.share, description=words)
+            bar.update(task, completed=progress.share, description=printable(words))
 
 
 def _watch_plain(
@@ -174,4 +178,4 @@ def _watch_plain(
         if not progress.begun:
             start = time.monotonic()
         words = describe(progress, time.monotonic() - start)
-        print(f"{100 * progress.share:.0f} %: {words}", file=sys.stderr, flush=True)
+        print(f"{100 * progress.share:.0f} %: {printable(words)}", file=sys.stderr, flush=True)

@@ -54,7 +54,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         elif not args.quiet:
             removed = set(record["files_removed"])
             freed = sum(facts["bytes"] for path, facts in state.files.items() if path in removed)
-            print(f"dropped {fingerprint}: {size(freed)} in {_counted(len(removed), 'file')}")
+            print(f"dropped {printable(fingerprint)}: {size(freed)} in {_counted(len(removed), 'file')}")
         return 0
     specs = following_commits(paths, partial(list_specs, paths), published_state)
     if args.json:
@@ -68,14 +68,14 @@ def _print(table: str, specs: Sequence["SpecFacts"]) -> None:
     print(f"{printable(table)}: {_counted(len(specs), 'spec')}")
     for facts in specs:
         words = ", ".join(f"{name} {value}" for name, value in facts.spec.items() if value or value == 0)
-        print(f"\n{facts.fingerprint}  {words}")
+        print(f"\n{printable(facts.fingerprint)}  {printable(words)}")
         rows = ", ".join(f"{count} {status}" for status, count in sorted(facts.statuses.items()))
         held = f"{_counted(facts.windows, 'window')} of {_counted(facts.clips, 'clip')}"
         print(f"  {held} in {size(facts.bytes)}, {_counted(facts.files, 'file')}")
-        print(f"  ledger: {rows or 'no row'}")
+        print(f"  ledger: {printable(rows) or 'no row'}")
         for other, shared in facts.shared.items():
             share = shared / facts.clips if facts.clips else 0.0
-            print(f"  {share:.1%} of its clips are in {other}, too ({shared})")
+            print(f"  {share:.1%} of its clips are in {printable(other)}, too ({shared})")
 
 
 def _counted(count: int, what: str) -> str:

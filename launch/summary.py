@@ -16,7 +16,7 @@ from l3core.table.preview import Preview
 from l3core.table.read import following_commits
 from l3core.table.state import TableState
 from launch.memory import peak_rss_bytes
-from launch.words import duration, printable, size
+from launch.words import duration, glob_text, printable, size, sql_text
 
 TROUBLE_SHOWN = 5
 
@@ -32,7 +32,7 @@ def say_skipped(args: argparse.Namespace, busy: BusyError) -> None:
     if args.json:
         print(json.dumps({"skipped": str(busy)}))
     elif not args.quiet:
-        print(f"skipped: {busy}")
+        print(f"skipped: {printable(str(busy))}")
 
 
 def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
@@ -86,11 +86,11 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     for row in rows:
         # of a file that failed for a reason that passes the good row of before is kept
         status = "" if row.error and row.error.startswith(tuple(TRANSIENT)) else f"{row.status}: "
-        print(f"  {status}{printable(row.clip_id)}: {row.error}")
+        print(f"  {status}{printable(row.clip_id)}: {printable(row.error or '')}")
     if bad > len(rows):
         print(f"  ... and {bad - len(rows)} more")
-    table = printable(paths.root).replace("'", "''")
-    print(f"  all of them: SELECT * FROM '{table}/clips/*/*.parquet' WHERE error IS NOT NULL")
+    files = sql_text(glob_text(paths.root) + "/clips/*/*.parquet")
+    print(f"  all of them: SELECT * FROM read_parquet({files}) WHERE error IS NOT NULL")
 
 
 def _troubled(paths: TablePaths, plan: Plan, state: TableState) -> list[LedgerRow]:
@@ -125,7 +125,7 @@ def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, spee
     if preview.rewrite_bytes:
         print(f"to rewrite, without replaced or pruned clips: {size(preview.rewrite_bytes)} of files")
     if preview.refused:
-        print(f"the run would be refused: {preview.refused}")
+        print(f"the run would be refused: {printable(preview.refused)}")
     if not preview.files:
         what = "embed" if preview.gone else "do"
         print(f"nothing to {what}: every file is in the table as it is")

@@ -144,4 +144,4 @@ def _record(run: RunSoFar, facts: dict[str, Any]) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"l3flow: {line}", file=sys.stderr)
+    print(f"l3flow: {printable(line)}", file=sys.stderr)  # one line, whatever is in it

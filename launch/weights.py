@@ -10,7 +10,9 @@ from typing import Any
 from l3core.errors import FetchError, UsageError
 from l3core.models import MODELS, BundledFile, EmbeddingModel, PublishedFile
 from launch.options import Parser, add_output_flags, add_spec_flags, spec_of
+from launch.output import screen_of
 from launch.quiet import quiet_libraries
+from launch.words import printable
 
 DESCRIPTION = """\
 The weights of the models.
@@ -112,7 +114,7 @@ def _show(done: int, total: int | None) -> None:
     if sys.stderr.isatty():
         share = f" of {total / 1e6:.1f}" if total else ""
         end = "\n" if done == total else ""
-        print(f"\r  {done / 1e6:.1f}{share} MB", end=end, file=sys.stderr, flush=True)
+        print(f"\r  {done / 1e6:.1f}{share} MB", end=end, file=screen_of(sys.stderr), flush=True)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -146,9 +148,9 @@ def _export(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(result)
     elif not args.quiet:
-        print("{path}: {weights}, digest {digest}".format(**result))
+        print(printable("{path}: {weights}, digest {digest}".format(**result)))
     return 0
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+    print(json.dumps(value, indent=1, sort_keys=True))

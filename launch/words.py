@@ -1,6 +1,7 @@
 """Numbers and names as people read them."""
 
 import re
+from itertools import groupby
 
 # How Python shows an error of ours that another process met: its message alone is for people.
 OUR_ERROR = re.compile(r"^(?:l3core\.errors\.\w+|RunError|StorageError|UsageError): ")
@@ -25,8 +26,42 @@ def size(count: float) -> str:
 
 
 def printable(text: str) -> str:
-    """A file name without characters that a terminal would act on."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    """A name in one line, without characters that a terminal would act on.
+
+    Controls, line breaks, what turns the direction of text around and what has no width are escaped as
+    Python does it.
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def visible(text: str) -> str:
+    """The same of text that may have several lines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def sql_text(text: str) -> str:
+    """Text as SQL that can be pasted, whatever is in it: what cannot be printed goes through `chr`."""
+    pieces: list[str] = []
+    for printed, group in groupby(text, str.isprintable):
+        if printed:
+            pieces.append("'" + "".join(group).replace("'", "''") + "'")
+        else:
+            pieces += (f"chr({ord(char)})" for char in group)
+    return " || ".join(pieces) or "''"
+
+
+def glob_text(path: str) -> str:
+    """A path as DuckDB's patterns have it: what stands for other characters stands for itself."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
 def problem_of(message: str) -> str:

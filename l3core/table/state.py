@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import TableError
-from l3core.table.entries import check_commit
+from l3core.table.entries import check_places
 from l3core.table.finding import DamageError
 from l3core.table.json_objects import read_json
 from l3core.table.layout import LAYOUT_VERSION, TablePaths, ledger_folder, windows_folder
@@ -102,7 +102,7 @@ def journal_entries(paths: TablePaths) -> Iterator[dict[str, Any]]:
 def _read_entry(uri: str) -> dict[str, Any]:
     entry = read_json(uri)
     try:
-        check_commit(entry)
+        check_places(entry)
     except DamageError as damage:
         raise TableError(f"{uri} is damaged: {damage}") from None
     return entry
