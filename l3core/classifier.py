@@ -123,6 +123,8 @@ def from_keras(content: bytes, *, name: str) -> Classifier:
             facts = json.loads(archive.read(FACTS))
             weights = archive.read(WEIGHTS)
         labels, size = facts["labels"], facts["size"]
+    except ClassifierError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, *_NO_ARCHIVE):
         raise ClassifierError(
             f"{name} is no classifier of ours; `l3flow crossval` writes some"

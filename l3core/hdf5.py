@@ -6,6 +6,7 @@ weights that are then exported. And a few bytes can claim an array of any shape.
 """
 
 from collections.abc import Iterator
+from math import prod
 
 import h5py
 
@@ -25,17 +26,44 @@ def check_contained(file: h5py.File) -> None:
     """
     total = 0
     for name, dataset in _datasets(file):
-        if dataset.external or dataset.is_virtual:
-            raise UnsafeHdf5Error(f"{name} lies in another file")
-        size = dataset.size or 0
-        if dataset.dtype.kind not in "biuf" or dataset.dtype.hasobject:
-            raise UnsafeHdf5Error(f"{name} holds something else than numbers")
-        chunk = 1
-        for length in dataset.chunks or ():
-            chunk *= length
-        total += max(size, chunk) * max(dataset.dtype.itemsize, 4)  # they become float32
+        total += claimed_bytes(name, dataset)
         if total > MAX_BYTES:
-            raise UnsafeHdf5Error(f"its arrays claim more than {MAX_BYTES >> 20} MiB")
+            raise UnsafeHdf5Error(f"it claims more than {MAX_BYTES >> 20} MiB")
+
+
+def held(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
+    """What is at a path of a group, if no link on the way leads to anything else.
+
+    Raises:
+        KeyError: there is nothing.
+        UnsafeHdf5Error: there is a link.
+    """
+    found = group
+    for name in filter(None, path.split("/")):
+        link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None
+        if link is None:
+            raise KeyError(path)
+        if not isinstance(link, h5py.HardLink):
+            raise UnsafeHdf5Error(f"{path} is a link")
+        found = found[name]
+    return found
+
+
+def claimed_bytes(name: str, dataset: h5py.Dataset) -> int:
+    """What an array takes in memory, as float32 or as it is; it is not read.
+
+    Raises:
+        UnsafeHdf5Error: it is not of numbers, not in the file, or too large.
+    """
+    if dataset.external or dataset.is_virtual:
+        raise UnsafeHdf5Error(f"{name} lies in another file")
+    if dataset.dtype.kind not in "biuf" or dataset.dtype.hasobject:
+        raise UnsafeHdf5Error(f"{name} holds something else than numbers")
+    size = max(dataset.size or 0, prod(dataset.chunks or ()))  # a chunk is unpacked whole
+    size *= max(dataset.dtype.itemsize, 4)
+    if size > MAX_BYTES:
+        raise UnsafeHdf5Error(f"{name} claims more than {MAX_BYTES >> 20} MiB")
+    return int(size)
 
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:

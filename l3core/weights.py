@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from l3core.errors import WeightsError
-from l3core.hdf5 import MAX_BYTES, check_contained
+from l3core.hdf5 import MAX_BYTES, claimed_bytes, held
 from l3core.models import BundledFile, LayerShapes
 from l3core.published import fetch
 from l3core.spec import EmbeddingSpec
@@ -99,7 +99,6 @@ def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tupl
         if len(content) > MAX_BYTES:
             raise WeightsError(f"{name} unpacks to more than {MAX_BYTES >> 20} MiB")
         with h5py.File(io.BytesIO(content), "r") as file:
-            check_contained(file)
             found = _layers_of(file, name)
     except WeightsError:
         raise
@@ -123,7 +122,7 @@ def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tupl
 
 
 def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]:
-    root = file.get("model_weights", file)
+    root = held(file, "model_weights") if "model_weights" in file else file
     if "layer_names" not in root.attrs:
         raise WeightsError(
             f"{name} is HDF5 without Keras' layer_names; "
@@ -132,14 +131,14 @@ def _layers_of(file: h5py.File, name: str) -> list[tuple[str, list[np.ndarray]]]
     found = []
     claimed = 0
     for layer in map(_text, root.attrs["layer_names"]):
-        names = [_text(weight) for weight in root[layer].attrs["weight_names"]]
+        names = [_text(weight) for weight in held(root, layer).attrs["weight_names"]]
         # kapre 0.1.4 kept its DFT kernels and mel filters as weights of a "(mel)spectrogram" layer
         if names and "spectrogram" not in layer:
-            datasets = [root[layer][weight] for weight in names]
+            datasets = [held(held(root, layer), weight) for weight in names]
             if not all(isinstance(dataset, h5py.Dataset) for dataset in datasets):
                 raise WeightsError(f"{name}: layer {layer} holds something else than arrays")
             # one that is named many times counts as often
-            claimed += sum(4 * dataset.size for dataset in datasets)
+            claimed += sum(map(claimed_bytes, names, datasets))
             if claimed > MAX_BYTES:
                 raise WeightsError(f"{name}: layer {layer} claims more than {MAX_BYTES >> 20} MiB")
             arrays = [np.asarray(dataset, dtype=np.float32) for dataset in datasets]

@@ -113,7 +113,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     if "committed_at" not in record:
         return _failed_row(record)
     clips = sorted(record["clips"].items(), key=lambda item: (item[0] != "ok", item[0]))
-    return (
+    cells = (
         record["run_id"],
         record["fingerprint"],
         duration(record["wall_s"]),
@@ -123,6 +123,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['x_real_time']:.0f}",
         size(record["bytes_written"]),
     )
+    return tuple(map(printable, cells))
 
 
 def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     for record in records:
-        table.add_row(*(Text(printable(cell)) for cell in _row(record)))
+        table.add_row(*(Text(cell) for cell in _row(record)))
     # a line a run, however narrow the screen: the terminal wraps it, and nothing is cut off
     console = Console(file=screen_of(sys.stdout), width=max(400, Console().width))
     console.print(table, crop=False)

@@ -19,10 +19,8 @@ REPO = Path(__file__).parents[3]
 PLACE = REPO / "launch/flink"
 SCHEMAS = REPO / "tests/schemas"
 DOCKERFILE = (PLACE / "Dockerfile").read_text(encoding="utf-8")
-COMPOSE, KUBERNETES = (
-    yaml.safe_load((PLACE / name).read_text(encoding="utf-8"))
-    for name in ("compose.yaml", "kubernetes.yaml")
-)
+COMPOSE = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))
+KUBERNETES, POLICY = yaml.safe_load_all((PLACE / "kubernetes.yaml").read_text(encoding="utf-8"))
 RESTARTS = {key: CONFIGURATION[key] for key in CONFIGURATION if key.startswith("restart-strategy")}
 
 
