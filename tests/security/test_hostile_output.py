@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from itertools import count
@@ -171,7 +172,8 @@ def test_texts_of_a_table_that_somebody_else_wrote_are_harmless(said, table):
             path.write_text(text)
     for command in ("runs", "specs", "verify", "repair"):
         for more in ((), ("--json",)):
-            said(command, "--table", str(table), *more)
+            _, out, err = said(command, "--table", str(table), *more)
+            assert "[red]" in out + err  # rich takes no markup out of it
     fingerprint = next((table / "windows").iterdir()).name.removeprefix("spec=")
     (table / "_l3flow/lock").mkdir(exist_ok=True)
     lock = {"run_id": "run" + EVIL, "host": "host" + EVIL, "pid": 1}
@@ -193,6 +195,16 @@ def test_a_log_file_has_no_escapes(tmp_path):
     text = (tmp_path / "log").read_text()
     assert is_harmless(text)
     assert "\nsecond line" in text
+
+
+def test_what_is_printed_while_libraries_are_quiet_is_harmless():
+    """Then `sys.stderr` is another stream, which has its own filter."""
+    code = (
+        "import sys; from launch.output import plain_output; from launch.quiet import quiet_libraries\n"
+        "with plain_output(), quiet_libraries(None): print('a\\x1b[31m\\u202e', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "a\\x1b[31m\\u202e\n"
 
 
 class Terminal(io.StringIO):
