@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -15,13 +16,23 @@ from tests.corpus import FLAGS, PlainRun, snapshot, write_files
 COMMANDS = ("repair", "compact", "specs", "runs", "specs drop s", "reroot --root /")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A corpus and a table of it, two commits."""
+    folder = tmp_path_factory.mktemp("made")
+    PlainRun(write_files(folder / "corpus", 3), folder / "table", "run-1").all()
+    PlainRun(write_files(folder / "corpus", 1, first=3), folder / "table", "run-2").all()
+    return folder
+
+
 @pytest.fixture
-def table(tmp_path):
-    write_files(tmp_path / "corpus", 3)
-    PlainRun(tmp_path / "corpus", tmp_path / "table", "run-1").all()
-    write_files(tmp_path / "corpus", 1, first=3)
-    PlainRun(tmp_path / "corpus", tmp_path / "table", "run-2").all()
-    return tmp_path / "table"
+def corpus(made):
+    return made / "corpus"
+
+
+@pytest.fixture
+def table(made, tmp_path):
+    return shutil.copytree(made / "table", tmp_path / "table")
 
 
 @pytest.fixture
@@ -96,7 +107,7 @@ def every_command(table, corpus):
 
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_a_journal_that_leads_out_of_its_table_moves_and_removes_nothing(
-    kind, table, outside, tmp_path, capsys
+    kind, table, outside, corpus, capsys
 ):
     def change(entry):
         ENTRIES[kind](entry)
@@ -105,7 +116,7 @@ def test_a_journal_that_leads_out_of_its_table_moves_and_removes_nothing(
 
     forge(table, change)
     before = snapshot(outside)
-    codes = every_command(table, tmp_path / "corpus")
+    codes = every_command(table, corpus)
     assert snapshot(outside) == before
     assert set(codes) <= {1, 2}
     assert "Traceback" not in capsys.readouterr().err
@@ -129,11 +140,11 @@ PLACES = (
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_folder_of_a_table_that_is_a_link_to_elsewhere_gets_nothing_there_changed(
-    place, table, outside, tmp_path, capsys
+    place, table, outside, corpus, capsys
 ):
     linked(place, table, outside)
     before = snapshot(outside)
-    every_command(table, tmp_path / "corpus")
+    every_command(table, corpus)
     assert snapshot(outside) == before
     said = capsys.readouterr()
     assert "Traceback" not in said.err
@@ -141,14 +152,14 @@ def test_a_folder_of_a_table_that_is_a_link_to_elsewhere_gets_nothing_there_chan
 
 
 def test_what_a_dead_run_is_said_to_have_finished_is_not_taken_from_elsewhere(
-    table, outside, tmp_path, capsys
+    table, outside, corpus, capsys
 ):
     fingerprint = next((table / "windows").iterdir()).name.removeprefix("spec=")
     done = table / "_l3flow/staging/run-0/done"
     done.mkdir(parents=True)
-    owner = {"fingerprint": fingerprint, "root": str(tmp_path / "corpus")}
+    owner = {"fingerprint": fingerprint, "root": str(corpus)}
     (done.parent / "owner.json").write_text(json.dumps(owner))
-    uri = str(write_files(tmp_path / "corpus", 1, first=4) / "004.wav")
+    uri = str(write_files(corpus, 1, first=4) / "004.wav")
     listed = storage.describe(uri)
     facts = {"path": f"windows/spec={fingerprint}/x.parquet", "bytes": 2, "rows": 5}
     manifest = {
@@ -159,7 +170,7 @@ def test_what_a_dead_run_is_said_to_have_finished_is_not_taken_from_elsewhere(
     }
     (done / "000000.json").write_text(json.dumps(manifest))
     before = snapshot(outside)
-    code = main(["embed", "--input", str(tmp_path / "corpus"), "--output", str(table), *FLAGS])
+    code = main(["embed", "--input", str(corpus), "--output", str(table), *FLAGS])
     assert snapshot(outside) == before
     assert code == 2
     assert "leads out of the table" in capsys.readouterr().err
