@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from launch.exits import FAILED, WRONG_USE, ending_of
 from launch.options import Parser
-from launch.output import plain_output
+from launch.output import plain, plain_output
 from launch.words import printable
 
 
@@ -103,6 +103,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def run() -> None:
     """The console script."""
+    sys.stdout, sys.stderr = plain(sys.stdout), plain(sys.stderr)  # for a traceback, too
     logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what libraries log
     code = main()
     gc.freeze()  # Python would look through all that is loaded before it ends: a second with TensorFlow

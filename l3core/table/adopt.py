@@ -165,7 +165,7 @@ def emptied(paths: TablePaths, dead: Iterable[str]) -> list[str]:
 def owner_of(paths: TablePaths, run_id: str) -> dict[str, str] | None:
     """What a staging folder says of itself: `fingerprint` and `root`; None if nothing."""
     try:
-        return json.loads(storage.read_bytes(_owner(paths, run_id)))
+        return read_json(_owner(paths, run_id))
     except FileNotFoundError:
         return None
 

@@ -187,11 +187,21 @@ def _keep(paths: TablePaths, fingerprint: str, run_id: str, done: threading.Even
 
 
 def _read(uri: str) -> dict[str, Any] | None:
-    """A lock's content; None if there is none, or it is just being written."""
+    """A lock's content; None if there is none, it is just being written, or it is none of ours."""
     try:
-        return json.loads(storage.read_bytes(uri))
-    except (FileNotFoundError, ValueError):
+        owner = json.loads(storage.read_bytes(uri))
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
+    return owner if isinstance(owner, dict) and _is_lock(owner) else None
+
+
+def _is_lock(owner: dict[str, Any]) -> bool:
+    texts = [owner.get("run_id"), owner.get("host")]
+    if "job" in owner:
+        job = owner["job"] if isinstance(owner["job"], dict) else {}
+        texts += [job.get("name"), job.get("master")]
+    pid = owner.get("pid")
+    return all(isinstance(text, str) for text in texts) and type(pid) is int and 0 < pid < 2**31
 
 
 def _content(run_id: str, job: Job | None) -> bytes:

@@ -213,6 +213,18 @@ def test_what_is_printed_while_libraries_are_quiet_is_harmless():
     assert done.stderr == "a\\x1b[31m\\u202e\n"
 
 
+def test_a_traceback_of_a_mistake_of_ours_is_harmless():
+    code = (
+        "from launch import main\n"
+        "def fail(): raise ValueError('a\\x1b[31m\\u202e')\n"
+        "main.main = fail; main.run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert is_harmless(done.stderr)
+    assert r"ValueError: a\x1b[31m\u202e" in done.stderr
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

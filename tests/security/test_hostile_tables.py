@@ -9,6 +9,7 @@ import pytest
 from l3core import storage
 from l3core.errors import TableError
 from l3core.table.layout import TablePaths
+from l3core.table.lock import jobs_of, owners
 from l3core.table.read import read_windows
 from launch.main import main
 from tests.corpus import FLAGS, PlainRun, snapshot, write_files
@@ -200,6 +201,31 @@ def test_paths_of_a_table_are_below_it(root):
     for bad in ("../x", "windows/../../x", "/etc/passwd", "a\0b", "windows/.."):
         with pytest.raises(TableError, match="leads out of the table"):
             paths.at(bad)
+
+
+LOCKS = ("[]", "7", "[" * 100_000, "{}", '{"run_id": 1, "host": "h", "pid": 1}')
+MORE_LOCKS = tuple(
+    json.dumps({"run_id": "r", "host": "h", "pid": 1} | each)
+    for each in (
+        {"pid": -1},
+        {"pid": 2**70},
+        {"pid": "x"},
+        {"host": None},
+        {"job": []},
+        {"job": {"name": 1}},
+    )
+)
+
+
+@pytest.mark.parametrize("text", LOCKS + MORE_LOCKS, ids=range(len(LOCKS + MORE_LOCKS)))
+def test_a_lock_that_is_none_of_ours_is_none(text, table, capsys):
+    fingerprint = next((table / "windows").iterdir()).name.removeprefix("spec=")
+    (table / "_l3flow/lock").mkdir(exist_ok=True)
+    (table / f"_l3flow/lock/{fingerprint}.json").write_text(text)
+    paths = TablePaths(str(table))
+    assert owners(paths) == {}
+    assert jobs_of(paths) == []
+    assert main(["repair", "--table", str(table)]) == 0
 
 
 def test_json_that_is_nested_without_end_is_damage(table, capsys):
