@@ -38,7 +38,7 @@ def deviation_from_upstream(name: str) -> Deviation:
     """
     spec = SPECS[name]
     engine = load_engine(spec, load_weights(spec), batch_size=None)
-    with np.load(VECTORS) as upstream:
+    with np.load(VECTORS, allow_pickle=False) as upstream:
         expected, signal = upstream[name], upstream.get(f"{name}/signal")
     if signal is None:
         return conformance.deviation(spec, conformance.embed_noise(spec, engine), expected)
