@@ -331,7 +331,7 @@ def loads_code(node):
             "yaml.load": called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
             "eval": called in ("eval", "exec"),
             "load_model": called.endswith("load_model") or words.get("safe_mode") == "False",
-            "np.load": called in ("np.load", "numpy.load"),
+            "np.load": called in ("np.load", "numpy.load") and words.get("allow_pickle") != "False",
             "shell": words.get("shell", "False") != "False" or called == "os.system",
         }
         return {name for name, found in bad.items() if found}
