@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 
 from l3core import storage
 from l3core.errors import RunError
@@ -44,4 +45,4 @@ def after_interrupt(paths: TablePaths, run_id: str) -> str:
 
 
 def _how_to_follow(paths: TablePaths, run_id: str) -> str:
-    return f"l3flow runs --table {paths.root} --job {run_id} follows it"
+    return f"l3flow runs --table {quote(paths.root)} --job {run_id} follows it"

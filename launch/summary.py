@@ -4,6 +4,7 @@ import argparse
 import json
 from functools import partial
 from itertools import islice
+from shlex import quote
 from typing import Any
 
 from l3core.errors import BusyError
@@ -45,7 +46,7 @@ def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
         print(job_id)
     else:
         print(f"submitted: Flink job {job_id}, run {run_id}")
-        print(f"follow it: l3flow runs --table {printable(args.output)} --job {job_id}")
+        print(f"follow it: l3flow runs --table {printable(quote(args.output))} --job {job_id}")
 
 
 def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: dict[str, Any]) -> None:

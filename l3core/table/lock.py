@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from shlex import quote
 from typing import Any, Literal
 
 from l3core import storage
@@ -108,7 +109,9 @@ def refuse_if_busy(paths: TablePaths, fingerprint: str, run_id: str, ask: Ask | 
         job = owner.get("job")
         process = f"process {owner['pid']} on {owner['host']}"
         where = f"job {job['name']} at {job['master']}" if job else process
-        follow = f" (l3flow runs --table {paths.root} --job {owner['run_id']})" if job else ""
+        # whatever a lock says, what is printed can be pasted into a shell
+        command = f"l3flow runs --table {quote(paths.root)} --job {quote(owner['run_id'])}"
+        follow = f" ({command})" if job else ""
         raise BusyError(
             f"run {owner['run_id']} ({where}) is working on this table and spec; wait for it{follow}, "
             f"or until {until:%H:%M} UTC if that {'cluster' if job else 'machine'} is gone"

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from l3core.errors import BusyError
+from l3core.table.layout import TablePaths
+from l3core.table.lock import refuse_if_busy
 from launch import output, screen
 from launch.main import COMMANDS, main
 from launch.words import glob_text, printable, sql_text
@@ -189,6 +192,23 @@ def test_texts_of_a_table_that_somebody_else_wrote_are_harmless(said, table):
         assert code == 1
         assert r"host\x1b[2J\u202e" in err
         assert "left all else alone" in said("repair", "--table", str(table), *more)[1]
+
+
+def test_a_command_that_is_printed_can_be_pasted_into_a_shell(table, tmp_path):
+    """Whatever a lock says that somebody has put there."""
+    (table / "_l3flow/lock").mkdir(exist_ok=True)
+    trace = tmp_path / "trace"
+    job = {"name": "j", "master": "nobody:1"}
+    lock = {"run_id": f"x; touch {trace}; $(touch {trace})'", "host": "h", "pid": 1, "job": job}
+    (table / "_l3flow/lock/s0.json").write_text(json.dumps(lock))
+    with pytest.raises(BusyError) as caught:
+        refuse_if_busy(TablePaths(str(table)), "s0", "mine")
+    command = str(caught.value).partition("wait for it (")[2].partition("), or until")[0]
+    done = subprocess.run(
+        ["sh", "-c", command.replace("l3flow", "echo", 1)], capture_output=True, text=True
+    )
+    assert done.stdout == f"runs --table {table} --job {lock['run_id']}\n"
+    assert not trace.exists()
 
 
 def test_a_log_file_has_no_escapes(tmp_path):
