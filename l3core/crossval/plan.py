@@ -13,7 +13,7 @@ from l3core import storage
 from l3core.crossval.protocols import PROTOCOLS, Parts, Protocol
 from l3core.datasets.base import LabelledClip
 from l3core.spec import EmbeddingSpec
-from l3core.table.layout import LedgerRow
+from l3core.table.layout import LedgerRow, place_below
 
 # Raised whenever the same plan gives other figures.
 ALGORITHM_VERSION = 1
@@ -147,8 +147,12 @@ class OutputPaths:
     root: str
 
     def at(self, relative: str) -> str:
-        """URI of a path below the output."""
-        return storage.join(self.root, relative)
+        """URI of a path below the output.
+
+        Raises:
+            TableError: it is not below it (see `l3core.table.layout.TablePaths.at`).
+        """
+        return place_below(self.root, relative, "the output")
 
     @property
     def summary(self) -> str:
@@ -169,7 +173,7 @@ class OutputPaths:
 
     def fold(self, digest: str, name: str) -> str:
         """Folder of one fold."""
-        return storage.join(self.work(digest), name)
+        return self.at(f"_crossval/{digest}/{name}")
 
 
 def content_of(rows: Iterable[LedgerRow], clip_ids: Sequence[str]) -> str:

@@ -139,6 +139,18 @@ def is_plain(relative: str) -> bool:
     return not relative.startswith("/") and "\0" not in relative and ".." not in relative.split("/")
 
 
+def place_below(root: str, relative: str, what: str) -> str:
+    """URI of a path below a folder; "" gives what all of them begin with.
+
+    Raises:
+        TableError: it leads out of `what` is there, by its name or by a link.
+    """
+    uri = join(root, relative)
+    if relative and (not is_plain(relative) or leads_out(uri, root)):
+        raise TableError(f"{root}: {relative!r} leads out of {what}; nothing is done to it")
+    return uri
+
+
 @dataclass(frozen=True)
 class TablePaths:
     """Where everything of a table lies; `root` is the table's own URI."""
@@ -154,10 +166,7 @@ class TablePaths:
         Raises:
             TableError: it is not below the table.
         """
-        uri = join(self.root, relative)
-        if relative and (not is_plain(relative) or leads_out(uri, self.root)):
-            raise TableError(f"{self.root}: {relative!r} leads out of the table; nothing is done to it")
-        return uri
+        return place_below(self.root, relative, "the table")
 
     @property
     def table(self) -> str:

@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from l3core import storage
+from l3core.crossval.plan import OutputPaths
+from l3core.crossval.results import kept_models
 from l3core.errors import TableError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import jobs_of, owners
@@ -194,13 +196,22 @@ def test_links_within_a_table_and_to_a_table_are_followed(table, tmp_path):
     assert (read_windows(tmp_path / "name")[1] == expected).all()
 
 
+@pytest.mark.parametrize("kind", [TablePaths, OutputPaths])
 @pytest.mark.parametrize("root", ["gs://b/table", "s3://b/table", "memory://table", "/data/table"])
-def test_paths_of_a_table_are_below_it(root):
-    paths = TablePaths(root)
+def test_paths_of_a_table_and_of_results_are_below_them(root, kind):
+    paths = kind(root)
     assert paths.at("windows/spec=a..b/...parquet") == f"{root}/windows/spec=a..b/...parquet"
     for bad in ("../x", "windows/../../x", "/etc/passwd", "a\0b", "windows/.."):
-        with pytest.raises(TableError, match="leads out of the table"):
+        with pytest.raises(TableError, match=r"leads out of the (table|output)"):
             paths.at(bad)
+
+
+def test_a_fold_of_results_that_somebody_else_wrote_puts_its_model_nowhere_else(tmp_path):
+    paths = OutputPaths(str(tmp_path / "out"))
+    (tmp_path / "out/models/fold..").mkdir(parents=True)
+    (name,) = kept_models([{"fold": "../../../../evil", "validation_accuracy": 1.0}])
+    with pytest.raises(TableError, match="leads out of the output"):
+        paths.at(name)
 
 
 LOCKS = ("[]", "7", "[" * 100_000, "{}", '{"run_id": 1, "host": "h", "pid": 1}')
