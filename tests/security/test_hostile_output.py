@@ -9,17 +9,21 @@ import sys
 import time
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from l3core.classifier import Classifier, to_keras
+from l3core.crossval.mlps import initial_tensors
 from l3core.errors import BusyError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import refuse_if_busy
+from l3core.weights import load_weights
 from launch import output, screen
 from launch.main import COMMANDS, main
 from launch.words import glob_text, printable, sql_text
-from tests.corpus import FLAGS, write_audio
+from tests.corpus import FLAGS, SPEC, write_audio
 
 # A terminal's escapes, C1 controls, a bell, overrides of the direction, what has no width, rich's markup
 # and emoji, lines that look like ours, bytes that are no UTF-8.
@@ -163,6 +167,37 @@ def test_names_in_errors_of_other_commands_are_harmless(said, argv):
     code, _, err = said(*argv)
     assert code in (1, 2)
     assert err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def model(place):
+    """A classifier whose labels are hostile."""
+    generator = np.random.default_rng(0)
+    facts = {
+        "fingerprint": SPEC.fingerprint(load_weights(SPEC).digest),
+        "embedding": {"spec": SPEC.to_dict(), "weights": EVIL},
+    }
+    found = Classifier(
+        labels=(EVIL, "b" + EVIL),
+        mean=np.zeros(8),
+        scale=np.ones(8),
+        tensors=initial_tensors(8, 2, generator),
+        facts=facts,
+    )
+    (place / "m\x1b\u202e.keras").write_bytes(to_keras(found))
+    return "m\x1b\u202e.keras"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), ("--json",), ("--per-window",), ("--output", "l\x1b.csv"), ("--output", "l\x1b.parquet")],
+)
+def test_classify_prints_hostile_labels_and_names_harmlessly(said, model, more):
+    code, out, _ = said("classify", "--model", model, "--input", "corpus", *more)
+    assert code == 0
+    if not more:
+        assert len(out.splitlines()) == len(NASTY)
+        assert r"\x1b[2J\u202e\x9b\x0a[red]" in out
 
 
 def test_weights_are_listed_and_exported_to_a_place_of_any_name(said):
