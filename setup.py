@@ -27,6 +27,7 @@ REQUIRES = [
     "rich>=13.9,<16",  # progress and tables on a terminal
     "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
     "jinja2>=3.1,<4",  # pages
+    "pyyaml>=6.0,<7",  # manifests of Kubernetes
     "matplotlib>=3.10,<4",  # their charts
 ]
 STORES = {
@@ -50,7 +51,6 @@ EXTRAS = STORES | {
         "mypy>=1.18,<3",
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
-        "pyyaml>=6.0,<7",
         "ruff>=0.14,<1",
         "types-requests",
         "yappi>=1.6,<2",
@@ -77,6 +77,7 @@ setup(
         "launch.benchmarks",
         "launch.checkups",
         "launch.flink",
+        "launch.schedules",
         "pipelines",
     ],
     package_data={

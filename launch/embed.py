@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from l3core.ahead import IO_CONCURRENCY
 from l3core.errors import BusyError, UsageError
@@ -111,13 +112,35 @@ def build_parser(prog: str) -> Parser:
     return parser
 
 
+class Checked(NamedTuple):
+    """A command line of which all was checked that can be before anything is read or asked."""
+
+    args: argparse.Namespace
+    beam_options: list[str]
+    spec: EmbeddingSpec
+
+
+def check(argv: Sequence[str], parser: Parser) -> Checked:
+    """Parse and check a command line, here or for a schedule.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    args, beam_options = parse_with_beam(parser, argv)
+    return Checked(args, beam_options, _spec(args))
+
+
+def _spec(args: argparse.Namespace) -> EmbeddingSpec:
+    if args.prune and args.limit:
+        raise UsageError("--prune needs all of the input, and --limit takes a part of it")
+    return spec_of(args)
+
+
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
     with told(args, "embed") as so_far:
-        if args.prune and args.limit:
-            raise UsageError("--prune needs all of the input, and --limit takes a part of it")
-        spec = spec_of(args)
+        spec = _spec(args)
         with quiet_libraries(args.log_file):
             return _embed(args, spec, beam_options, so_far)
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "runs": Command("launch.runs", "list what each run of a table did"),
     "verify": Command("launch.verify", "check a table against everything that it promises"),
     "doctor": Command("launch.doctor", "look whether this machine can do the work"),
+    "schedule": Command("launch.schedules.command", "print what makes a scheduler run a command"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
 }
 

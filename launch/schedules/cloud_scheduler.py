@@ -1,0 +1,52 @@
+"""A job of Google's Cloud Scheduler that starts a Cloud Run job with this command's arguments."""
+
+import base64
+import json
+
+from l3core.errors import UsageError
+from launch.schedules.job import Job
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+LONGEST_DESCRIPTION = 499
+
+
+def write(job: Job) -> dict[str, str]:
+    """The body of `projects.locations.jobs.create`.
+
+    The arguments take the place of those of the Cloud Run job; secrets are that job's own, since an
+    override holds values in the open.
+
+    Raises:
+        UsageError: a file of a secret, which only the Cloud Run job can mount.
+    """
+    options = job.options
+    place = f"projects/{options.project}/locations/{options.region}"
+    overrides = {"overrides": {"containerOverrides": [{"args": list(job.argv)}]}}
+    body = json.dumps(overrides, ensure_ascii=False).encode()
+    needed = [*(f"variable {name}" for name in job.secrets.variables)]
+    needed += [f"file {path}" for path in job.secrets.files]
+    secrets = f"; secrets of the Cloud Run job: {', '.join(needed)}" if needed else ""
+    description = f"{job.title}{secrets}"
+    if len(description.encode()) > LONGEST_DESCRIPTION:
+        raise UsageError(f"--storage-option names more secrets than a description holds: {secrets}")
+    resource = {
+        "name": f"{place}/jobs/{job.name}",
+        "description": description,
+        "schedule": job.when.cron,
+        "timeZone": job.zone,
+        "attemptDeadline": "180s",
+        "retryConfig": {
+            "retryCount": 3,
+            "minBackoffDuration": "30s",
+            "maxBackoffDuration": "600s",
+            "maxDoublings": 4,
+        },
+        "httpTarget": {
+            "uri": f"https://run.googleapis.com/v2/{place}/jobs/{options.job}:run",
+            "httpMethod": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "body": base64.b64encode(body).decode(),
+            "oauthToken": {"serviceAccountEmail": options.service_account, "scope": SCOPE},
+        },
+    }
+    return {f"{job.name}.json": json.dumps(resource, indent=2, ensure_ascii=False) + "\n"}
