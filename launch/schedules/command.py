@@ -177,7 +177,7 @@ def _zone(args: argparse.Namespace, target: Target) -> str | None:
         if args.to == "cron" and not is_of_machine(zone):
             raise UsageError(
                 f"{zone}: Debian's cron knows the machine's time zone only, "
-                f"{zone_of_machine() or 'which is another'}; use --to systemd, or tell --every in that zone"
+                f"{zone_of_machine() or 'another'}; use --to systemd, or tell --every in that zone"
             )
     return zone
 

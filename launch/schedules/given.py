@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from fsspec.registry import available_protocols
+
 from l3core.errors import UsageError
 from launch.options import naming
 from launch.schedules.job import Secrets
@@ -123,8 +125,13 @@ def check_command(argv: Sequence[str], place: Callable[[Place], str]) -> Given:
         if flag == "--storage-option":
             return _secret(value, place, moved["secret"])
         found = Place(flag, value)
-        if flag not in command.reads + command.writes or found.path is None:
+        if flag not in command.reads + command.writes:
             return value
+        if found.path is None:
+            _check_scheme(found)
+            return value
+        if not found.path.strip():
+            raise UsageError(f"{flag} needs a path or URI, got an empty one")
         path = place(found)
         folder = os.path.dirname(path) if flag == "--log-file" else path
         moved["written" if flag in command.writes else "read"].append(folder)
@@ -175,6 +182,12 @@ def _variables(tokens: Sequence[str]) -> Iterator[str]:
 
     list(_with_values(tokens, note))
     yield from found
+
+
+def _check_scheme(place: Place) -> None:
+    scheme, separator, _ = place.text.removeprefix("@").rpartition("::")[2].partition("://")
+    if separator and scheme not in available_protocols():
+        raise UsageError(f"{place.flag} {place.text}: there is no store called {scheme}")
 
 
 def _refuse_unwritable(token: str) -> None:
