@@ -101,11 +101,7 @@ def test_weights_that_are_no_path_stay(capsys, weights):
 
 @pytest.mark.parametrize("to", ["k8s", "cloud-scheduler", "airflow"])
 def test_paths_elsewhere_are_in_a_volume_or_in_a_store(capsys, to):
-    flags = [
-        each.replace("audio=/", "audio=/mnt").replace("/", "/mnt") if each == "/" else each
-        for each in TO[to]
-    ]
-    flags = ["audio=/mnt" if each == "audio=/" else each for each in flags]
+    flags = ["--volume", "audio=/mnt" if to == "k8s" else "/mnt", *TO[to][: TO[to].index("--volume")]]
     head = ["--to", to, "--every", "night", *flags, "--", "embed"]
     for path in ("corpus", "/corpus", "/mnt/../corpus", "/mnt2/x", "~/x", "@list", "file:///x"):
         line = refused(capsys, [*head, "--input", path, "--output", "gs://b/table"])
