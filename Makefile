@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Loads the DAGs of l3flow schedule in the tests; its requirements and ours do not go together.
+AIRFLOW := apache-airflow-core==3.1.8
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 export CUDA_VISIBLE_DEVICES ?= -1
@@ -22,7 +24,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-tests: $(VENV)/.dev
+tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW)
 	@$(BIN)/python -m pytest -q $(PYTEST)
 
 # An extra is installed once; again only when setup.py changes.
@@ -30,6 +32,13 @@ $(VENV)/.demo $(VENV)/.demo-gcs $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/pyth
 	@echo "Installing l3flow[$*] into $(VENV) (a few minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' > $(VENV)/install.log 2>&1 \
 		|| { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
+$(VENV)/airflow/.$(AIRFLOW): | $(BIN)/python
+	@echo "Installing $(AIRFLOW) into $(VENV)/airflow, for the tests (a minute or two) ..."
+	@$(BIN)/python -m venv --clear $(VENV)/airflow
+	@$(VENV)/airflow/bin/python -m pip install --quiet --disable-pip-version-check '$(AIRFLOW)' \
+		> $(VENV)/airflow.log 2>&1 || { cat $(VENV)/airflow.log; exit 1; }
 	@touch $@
 
 $(BIN)/python:

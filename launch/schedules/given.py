@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fsspec.registry import available_protocols
 
 from l3core.errors import UsageError
+from l3core.urls import checked_url, is_web
 from launch.options import naming
 from launch.schedules.job import Secrets
 
@@ -188,6 +189,9 @@ def _check_scheme(place: Place) -> None:
     scheme, separator, _ = place.text.removeprefix("@").rpartition("::")[2].partition("://")
     if separator and scheme not in available_protocols():
         raise UsageError(f"{place.flag} {place.text}: there is no store called {scheme}")
+    if is_web(url := place.text.removeprefix("@")):
+        with naming(place.flag):
+            checked_url(url)
 
 
 def _refuse_unwritable(token: str) -> None:

@@ -61,4 +61,7 @@ class Job:
     def title(self) -> str:
         """One line about it."""
         zone = self.zone or "the machine's time zone"
-        return f"l3flow {self.argv[0]}, every {self.every} ({self.when.cron}, {zone})"
+        words = f"every {self.every} ({self.when.cron}, {zone})"
+        if self.every == self.when.cron:
+            words = f"{self.every} ({zone})"
+        return f"l3flow {self.argv[0]}, {words}"

@@ -38,6 +38,7 @@ def refused(capsys, argv):
         (["--root", "a\x1b[2J"], "control characters"),
         (["--root", "a\udce9"], "no UTF-8"),
         (["--root", ""], "--root needs a path or URI"),
+        (["--input", "https://me:hunter2@host/a.wav"], "--input"),
         (["--root", "nosuch://x"], "no store called nosuch"),
         (["--", "x"], "a second --"),
     ],
