@@ -23,11 +23,11 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(
-    ("page", "command", "output"), SHOWN, ids=lambda value: value.split("\n")[0][:40]
+    ("page", "command", "output"), SHOWN, ids=[f"{page} {command[:30]}" for page, command, _ in SHOWN]
 )
 def test_it_prints_what_is_shown(capsys, monkeypatch, page, command, output):
     monkeypatch.setattr(os, "getcwd", lambda: "/data")
-    assert main(shlex.split(command)[1:]) == 0
+    assert main(shlex.split(command.replace("\\\n", ""))[1:]) == 0
     assert capsys.readouterr().out == output
 
 
