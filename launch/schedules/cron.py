@@ -1,6 +1,7 @@
 """A line for crontab(1), as Debian's cron reads it."""
 
 import os
+import re
 import shlex
 
 from l3core.errors import UsageError
@@ -35,8 +36,13 @@ def write(job: Job) -> dict[str, str]:
 def quoted(text: str) -> str:
     r"""A word for /bin/sh in a crontab, where an unescaped % ends the command.
 
-    Cron takes the backslash from `\%` only if it does not follow one, so the % stands outside quotes.
+    Before the shell sees it, cron takes the backslash from `\%` and one of two that stand together, in
+    quotes or not. So a % stands outside of quotes, and between two backslashes they end and begin.
     """
     if "%" not in text:
-        return shlex.quote(text)
-    return r"\%".join(shlex.quote(part) if part else "" for part in text.split("%"))
+        return _in_quotes(text)
+    return r"\%".join(_in_quotes(part) if part else "" for part in text.split("%"))
+
+
+def _in_quotes(text: str) -> str:
+    return re.sub(r"\\(?=\\)", r"\\''", shlex.quote(text))

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from launch.schedules import airflow
 from launch.schedules.job import Job, Secrets
@@ -85,6 +85,7 @@ def test_a_failure_fails_the_task(capsys, tmp_path, code, raised):
     assert "no_such" in str(loaded["errors"])  # a file that is broken would be seen
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_any_word_is_a_literal(first, second):
     job = Job("x", parse_every("night"), "Etc/UTC", "night", first, ("embed", second), Secrets(("A",)))

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 
 from l3core.errors import UsageError
 from launch.main import main
@@ -16,12 +16,16 @@ from tests.launch.schedules.test_given import refused
 from tests.schedules import HOSTILE, WORDS, embedding, recorder, schedule
 
 
-def command_of(line):
-    """What cron hands to the shell: the loop of do_command.c, where an unescaped % ends the command."""
+def command_of(line, undone="%\\"):
+    """What cron hands to the shell: the loop of do_command.c, where an unescaped % ends the command.
+
+    Debian's cron also makes one backslash of two, as was seen with the daemon itself; its manual speaks
+    of % only, and there are others of its kind, so names have to arrive either way.
+    """
     taken, escaped = [], False
     for char in line.split(None, 5)[5]:
         if escaped:
-            if char == "%":
+            if char in undone:
                 taken.pop()
             taken.append(char)
             escaped = False
@@ -85,11 +89,13 @@ def test_names_arrive_as_they_are(capsys, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "pwned" in path.name] == []
 
 
+@settings(deadline=None)
 @given(WORDS)
 @example("\\%")
 @example("\\\\\\%'%\\")
 def test_any_word_is_quoted(word):
     line = f"* * * * * printf '\\%s' {cron.quoted(word)}"
+    assert command_of(line, "%") == command_of(line)
     done = subprocess.run(["/bin/sh", "-c", command_of(line)], capture_output=True, check=True)
     assert done.stdout.decode() == word
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from launch.schedules import kubernetes
 from launch.schedules.job import Job, Options
@@ -161,6 +161,7 @@ def test_kubernetes_refuses_what_is_misspelt_or_of_another_type(capsys, path, va
     assert [error for error in errors if says in error] == errors != []
 
 
+@settings(deadline=None)
 @given(WORDS)
 def test_any_word_is_quoted(word):
     job = Job(

@@ -114,6 +114,7 @@ def quoted_words(text):
     return [word.replace("%%", "%").replace("$$", "$") for word in plain]
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_any_words_are_quoted(first, second):
     line = command_line(["/l3flow", first, second])

@@ -6,7 +6,7 @@ import zoneinfo
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l3core.errors import UsageError
@@ -113,6 +113,7 @@ def fields(low, high):
     return st.just("*") | st.lists(parts, min_size=1, max_size=3).map(",".join)
 
 
+@settings(deadline=None)
 @given(
     st.tuples(fields(0, 59), fields(0, 23), fields(1, 31), fields(1, 12), fields(0, 7)).map(" ".join),
     st.lists(st.integers(0, 60 * 24 * 730), min_size=20, max_size=20),
