@@ -30,7 +30,7 @@ def configure(options: Iterable[str]) -> None:
         key, equals, value = option.partition("=")
         if not (key and equals):
             raise UsageError(f"--storage-option needs KEY=VALUE, got {key!r}")
-        named = _is_named(value) or value.lower() in _NO_SECRET
+        named = is_named(value) or value.lower() in _NO_SECRET
         if any(word in key.lower() for word in _SECRET) and not named:
             raise UsageError(
                 f"--storage-option {key}: a secret is given as {key}=env:NAME or {key}=file:PATH, so "
@@ -60,10 +60,10 @@ def resolved_options() -> dict[str, Any]:
 
 
 def _resolved(key: str, value: str) -> Any:
-    if not _is_named(value):
+    if not is_named(value):
         return _from_json(value)
     try:
-        text = _read(value)
+        text = read_named(value)
     except (KeyError, OSError, UnicodeDecodeError):
         raise UsageError(f"--storage-option {key}: there is no {value}") from None
     # Google's keys are files of JSON; a password of digits is no number
@@ -79,9 +79,9 @@ def _from_json(text: str) -> Any:
 
 def hidden(text: str) -> str:
     """A text without the secrets that options name, be they as they are or as a URL has them."""
-    for value in filter(_is_named, configured().values()):
+    for value in filter(is_named, configured().values()):
         try:
-            secret = _read(value)
+            secret = read_named(value)
         except (KeyError, OSError, UnicodeDecodeError):  # then nobody knows it
             continue
         for form in {secret, " ".join(secret.split()), quote(secret, safe=""), quote_plus(secret)}:
@@ -89,10 +89,16 @@ def hidden(text: str) -> str:
     return text
 
 
-def _is_named(value: str) -> bool:
+def is_named(value: str) -> bool:
+    """Whether a value says where a secret is, as `env:NAME` or `file:PATH`."""
     return value.startswith(("env:", "file:"))
 
 
-def _read(value: str) -> str:
+def read_named(value: str) -> str:
+    """The secret that such a value names.
+
+    Raises:
+        KeyError, OSError, UnicodeDecodeError: there is none.
+    """
     kind, _, name = value.partition(":")
     return os.environ[name] if kind == "env" else Path(name).read_text(encoding="utf-8").strip()

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 from launch.beam_options import add_runner_flags, parse_with_beam
+from launch.exits import DONE
+from launch.notice import add_notice_flags, notices_of
 from launch.options import Parser, add_output_flags, positive, whole_number
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
+from launch.telling import told
 
 DESCRIPTION = """\
 Train the paper's classifier on a labelled corpus and cross-validate it, from a feature table.
@@ -61,6 +64,7 @@ def build_parser(prog: str) -> Parser:
         help="folds that are trained side by side, on Flink (default: a cluster's free slots)",
     )
     add_runner_flags(parser)
+    add_notice_flags(parser)
     add_output_flags(parser)
     return parser
 
@@ -74,7 +78,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         parser.error("--workers needs --runner flink: here one training uses all cores")
     if args.seed < 0:
         parser.error(f"--seed needs a number of at least 0, got {args.seed}")
-    with quiet_libraries(args.log_file):
+    with told(args, "crossval", notices_of(args)) as so_far, quiet_libraries(args.log_file):
         from launch.crossval_run import crossvalidate, preview  # after --help
         from launch.flink.opening import runner_of
 
@@ -85,5 +89,5 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             preview(args)
         else:
             places = {"--table": args.table, "--output": args.output}
-            crossvalidate(args, beam_options, runner_of(args, beam_options, places))
-    return 0
+            crossvalidate(args, beam_options, runner_of(args, beam_options, places), so_far)
+    return DONE

@@ -20,11 +20,13 @@ from l3core.machine import usable_memory
 from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.urls import refuse_web
+from launch.exits import DONE
 from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.tables import new_run_id
+from launch.telling import RunSoFar
 from launch.words import duration, last_line, printable, size
 from pipelines.job import CrossvalJob
 
@@ -32,7 +34,10 @@ TIMED_STEPS = 20  # of the training, in a dry run
 
 
 def crossvalidate(
-    args: argparse.Namespace, beam_options: Sequence[str], flink: FlinkRunner | None = None
+    args: argparse.Namespace,
+    beam_options: Sequence[str],
+    flink: FlinkRunner | None,
+    run: RunSoFar,
 ) -> None:
     """Train what is not trained yet, and say how good it is.
 
@@ -40,6 +45,7 @@ def crossvalidate(
         args: of the command.
         beam_options: further options of Beam.
         flink: what runs the pipeline; None: this process.
+        run: is told how it ended.
     """
     paths = _output(args)
     plan, folds, load = _plan(args)
@@ -63,10 +69,12 @@ def crossvalidate(
             f"interrupted; {done} of {len(folds)} folds are trained, the same command goes on from there"
         ) from None
     if todo and flink and flink.detach:
+        run.ending = ("submitted", "its job goes on without this command")
         return
     summary = read_json(paths.summary)
     if args.json:
-        print(json.dumps({"output": paths.root} | summary, indent=1, sort_keys=True))
+        ending = {"status": "ok", "exit_code": DONE, "message": "", "output": paths.root}
+        print(json.dumps(ending | summary, indent=1, sort_keys=True))
     elif not args.quiet:
         _print_summary(paths, summary, trained=len(todo))
 

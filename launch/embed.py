@@ -9,7 +9,8 @@ from l3core.errors import BusyError, UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.table.failures import MOST_STORAGE_ERRORS
 from launch.beam_options import add_runner_flags, parse_with_beam
-from launch.exits import DONE, STRICT
+from launch.exits import DONE
+from launch.notice import add_notice_flags, notices_of
 from launch.options import (
     Parser,
     add_download_flag,
@@ -108,6 +109,7 @@ def build_parser(prog: str) -> Parser:
     add("--dry-run", action="store_true", help="say what a run would do and how long it would take")
     add("--allow-empty", action="store_true", help="no matching file is no error")
     add_spec_flags(parser)
+    add_notice_flags(parser)
     add_output_flags(parser)
     return parser
 
@@ -139,7 +141,7 @@ def _spec(args: argparse.Namespace) -> EmbeddingSpec:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Embed; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
-    with told(args, "embed") as so_far:
+    with told(args, "embed", notices_of(args)) as so_far:
         spec = _spec(args)
         with quiet_libraries(args.log_file):
             return _embed(args, spec, beam_options, so_far)
@@ -148,7 +150,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 def _embed(
     args: argparse.Namespace, spec: EmbeddingSpec, beam_options: Sequence[str], so_far: RunSoFar
 ) -> int:
-    from launch.embed_run import all_embedded, embed_table, preview_table  # after --help
+    from launch.embed_run import embed_table, preview_table  # after --help
     from launch.flink.opening import runner_of
     from launch.summary import say_skipped
     from launch.tables import table_at
@@ -161,10 +163,10 @@ def _embed(
         return DONE
     flink = runner_of(args, beam_options, {"--output": args.output})
     try:
-        record = embed_table(args, paths, spec, beam_options, flink, so_far)
+        embed_table(args, paths, spec, beam_options, flink, so_far)
     except BusyError as error:
         if args.if_running == "fail":
             raise
         say_skipped(args, error)
-        return DONE
-    return STRICT if args.strict and record and not all_embedded(record) else DONE
+        so_far.ending = ("skipped", str(error))
+    return so_far.code

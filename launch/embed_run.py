@@ -29,6 +29,7 @@ from l3core.table.state import TableState
 from l3core.weights import Weights, load_weights
 from launch.embed_job import execute
 from launch.ending import after_interrupt, leaving_to_job
+from launch.exits import DONE, STRICT
 from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
 from launch.screen import (
@@ -79,8 +80,9 @@ def embed_table(
         raise Interrupted(after_interrupt(paths, run_id)) from None
     if record is None:
         return None
+    run.code = STRICT if args.strict and not all_embedded(record) else DONE
     if args.json:
-        print_json(paths, record)
+        print_json(paths, record, run.code)
     elif not args.quiet:
         print_summary(paths, spec, plan, record)
     return record
@@ -118,6 +120,7 @@ def _embed(
             record = execute(args, paths, plan, spec, weights, beam_options, flink)
         run.record = record
         if record is None:
+            run.ending = ("submitted", "its job goes on without this command")
             held.leave()
         return plan, record
 

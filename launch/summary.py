@@ -16,22 +16,25 @@ from l3core.table.plan import Plan
 from l3core.table.preview import Preview
 from l3core.table.read import following_commits
 from l3core.table.state import TableState
+from launch.exits import DONE, WORDS
 from launch.memory import peak_rss_bytes
 from launch.words import duration, glob_text, printable, size, sql_text
 
 TROUBLE_SHOWN = 5
 
 
-def print_json(paths: TablePaths, record: dict[str, Any]) -> None:
-    """The run record and where the table is."""
-    facts = {"table": paths.root, "peak_rss_bytes": peak_rss_bytes(), **record}
+def print_json(paths: TablePaths, record: dict[str, Any], code: int) -> None:
+    """The run record, where the table is, and the exit code."""
+    ending = {"status": WORDS[code], "exit_code": code, "message": ""}
+    facts = {"table": paths.root, "peak_rss_bytes": peak_rss_bytes(), **ending, **record}
     print(json.dumps(facts, indent=1, sort_keys=True))
 
 
 def say_skipped(args: argparse.Namespace, busy: BusyError) -> None:
     """That nothing was done, because another run is at work."""
     if args.json:
-        print(json.dumps({"skipped": str(busy)}))
+        ending = {"status": "skipped", "exit_code": DONE, "message": str(busy)}
+        print(json.dumps({**ending, "table": args.output, "skipped": str(busy)}))
     elif not args.quiet:
         print(f"skipped: {printable(str(busy))}")
 
@@ -41,7 +44,8 @@ def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
     if not args.detach:
         return
     if args.json:
-        print(json.dumps({"run_id": run_id, "job": job_id, "table": args.output}))
+        ending = {"status": "submitted", "exit_code": DONE, "message": ""}
+        print(json.dumps({**ending, "run_id": run_id, "job": job_id, "table": args.output}))
     elif args.quiet:
         print(job_id)
     else:
@@ -83,7 +87,7 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     bad = sum(count for status, count in record["clips"].items() if status not in ("ok", GONE))
     if not bad:
         return
-    rows = following_commits(paths, partial(_troubled, paths, plan), published_state)
+    rows = troubled(paths, plan)
     for row in rows:
         # of a file that failed for a reason that passes the good row of before is kept
         status = "" if row.error and row.error.startswith(tuple(TRANSIENT)) else f"{row.status}: "
@@ -94,13 +98,24 @@ def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:
     print(f"  all of them: SELECT * FROM read_parquet({files}) WHERE error IS NOT NULL")
 
 
-def _troubled(paths: TablePaths, plan: Plan, state: TableState) -> list[LedgerRow]:
+def troubled(paths: TablePaths, plan: Plan, *, before: bool = False) -> list[LedgerRow]:
+    """The first few files of a run that has committed that are not all right.
+
+    Args:
+        paths: of the table.
+        plan: of the run.
+        before: those that earlier runs left so, too.
+    """
+    return following_commits(paths, partial(_troubled, paths, plan, before), published_state)
+
+
+def _troubled(paths: TablePaths, plan: Plan, before: bool, state: TableState) -> list[LedgerRow]:
     """The first few rows that this run, or one that it took over from, left with an error."""
     adopted = any(shard.adopted for shard in plan.shards)
     found = (
         row
         for row in read_ledger(paths, state.ledger(plan.fingerprint))
-        if row.error and row.status != GONE and (adopted or _is_of(row, plan))
+        if row.error and row.status != GONE and (before or adopted or _is_of(row, plan))
     )
     return list(islice(found, TROUBLE_SHOWN))
 
@@ -112,7 +127,8 @@ def _is_of(row: LedgerRow, plan: Plan) -> bool:
 
 def print_preview_json(paths: TablePaths, preview: Preview, speed: float | None) -> None:
     """What a run would do, for machines."""
-    facts = {"table": paths.root, **preview._asdict(), "windows_per_second": speed}
+    ending = {"status": "dry-run", "exit_code": DONE, "message": preview.refused or ""}
+    facts = {"table": paths.root, **ending, **preview._asdict(), "windows_per_second": speed}
     print(json.dumps(facts, indent=1, sort_keys=True))
 
 

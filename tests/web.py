@@ -37,6 +37,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.give(self.server.files.get(self.path))
 
+    def do_POST(self):
+        self.server.posts.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.handle_any()
+
     def give(self, content, **headers):
         """Answer with a file; `ETag=None` and the like leave a header out, others replace it."""
         if content is None:
@@ -75,7 +79,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class WebServer(http.server.ThreadingHTTPServer):
-    """Attributes: `url`; `files`, content by path; `log` of requests."""
+    """Attributes: `url`; `files`, content by path; `log` of requests; `posts`, their bodies."""
 
     daemon_threads = True
 
@@ -84,6 +88,7 @@ class WebServer(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files = {}
         self.log = []
+        self.posts = []
         self.behaviours = defaultdict(list)
 
     def on(self, path, behaviour, times=-1):

@@ -13,7 +13,6 @@ from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 
 KEPT = 1_000  # of the newest; a night has one
-LONGEST_MESSAGE = 2_000
 SILENT = "ended without a word: it was killed, or its machine went away"
 
 _OWN_NAME = re.compile(r"(\d{8}T\d{6})Z-[0-9a-f]+")  # of a run, as commands make it
