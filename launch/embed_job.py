@@ -61,6 +61,7 @@ def execute(
         "host": socket.gethostname(),
         "versions": versions(),
         "weights": weights.origin,
+        "workers": (flink.slots if flink else args.workers) or 1,
     }
     if plan.empty:
         return record_unchanged(paths, load_state(paths), plan, info)

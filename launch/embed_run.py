@@ -113,7 +113,7 @@ def _embed(
         note_silent(paths, fingerprint, [before] if before else [])
         stack.enter_context(interruptible())
         flink = flink.with_slots() if flink else None
-        workers = (flink.slots if flink else args.workers) or 1
+        workers = run.workers = (flink.slots if flink else args.workers) or 1
         plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
         run.plan = plan
         with leaving_to_job(paths, held, flink, run_id):

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from launch.options import Parser, add_output_flags, add_table_flag, naming, writing_to
+from l3core.errors import UsageError
+from launch.options import Parser, above_zero, add_output_flags, add_table_flag, naming, writing_to
 from launch.output import screen_of
 from launch.words import duration, printable, problem_of, size
 
@@ -16,7 +17,7 @@ List the runs of a table, oldest first.
 examples:
   l3flow runs --table table
   l3flow runs --table table --json
-  l3flow runs --table table --plot runs.html
+  l3flow runs --table table --plot runs.html --price 1.20
   l3flow runs --table table --job 3f5bb0f1f6a1b0f4c8a9f0e1d2c3b4a5    # follow a detached one
 """
 
@@ -37,6 +38,12 @@ def build_parser(prog: str) -> Parser:
         help="follow a run that was detached: Flink's id of its job, or the run's own",
     )
     parser.add_argument("--plot", metavar="FILE", help="write a page with charts over time, HTML")
+    parser.add_argument(
+        "--price",
+        type=above_zero,
+        metavar="PER_HOUR",
+        help="of one worker, for the page's chart of cost; without it hours are shown",
+    )
     add_output_flags(parser)
     return parser
 
@@ -49,9 +56,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     reach_places({"--plot": args.plot})
     if args.job:
         return _follow(args)
+    if args.price and not args.plot:
+        raise UsageError("--price needs --plot")
     table, records = _read(args)
     if args.plot:
-        _write_page(args.plot, table, records)
+        _write_page(args.plot, table, records, args.price)
     if args.json:
         print(json.dumps(records, indent=1, sort_keys=True))
     elif args.plot:
@@ -99,11 +108,12 @@ def _follow(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_page(file: str, table: str, records: Sequence[dict[str, Any]]) -> None:
+def _write_page(file: str, table: str, records: Sequence[dict[str, Any]], price: float | None) -> None:
     from l3core import storage
     from l3core.reports.runs import runs_page
 
-    page = runs_page(printable(table), records, COLUMNS, [_row(record) for record in records])
+    rows = [_row(record) for record in records]
+    page = runs_page(printable(table), records, COLUMNS, rows, price=price)
     with writing_to("--plot", file):
         storage.write_bytes(file, page.encode())
 

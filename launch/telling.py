@@ -41,6 +41,7 @@ class RunSoFar:
         fingerprint: of the spec.
         plan: of an embedding run.
         record: of a run that has committed.
+        workers: that it has; None if it did not come so far.
         code: it will exit with.
         ending: how it ended where its code does not say so, `skipped` or `submitted`, and why.
         started_at: when the command began.
@@ -53,6 +54,7 @@ class RunSoFar:
     fingerprint: str | None = None
     plan: "Plan | None" = None
     record: dict[str, Any] | None = None
+    workers: int | None = None
     code: int = DONE
     ending: tuple[str, str] | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -101,6 +103,7 @@ class RunSoFar:
         """The same of a run that did not come to its end, and how far it was."""
         facts = self.facts(ending.code, ending.message)
         facts["failed_at"] = datetime.now(timezone.utc).isoformat()
+        facts["workers"] = self.workers
         facts["interrupted"] = ending.code == INTERRUPTED
         try:
             return facts | self._how_far()

@@ -33,6 +33,7 @@ class Build:
         self.removed: list[str] = []
         self.moved: dict[str, list[Moved]] = {}
         self.rewritten_bytes = 0
+        self.statuses: dict[str, dict[str, int]] = {}  # of each new ledger, rows by status
 
     def add(self, facts: dict[str, Any], staged: str) -> None:
         """Add a new file.
@@ -75,6 +76,7 @@ class Build:
         written = write_ledger(self.paths.at(staged), batches)
         self._check_windows(fingerprint, written.windows)
         self.removed += self.state.ledger(fingerprint)
+        self.statuses[fingerprint] = written.statuses
         facts = {"sha256": written.sha256, "bytes": written.size_bytes, "rows": written.rows}
         self.add({"path": final} | facts, staged)
 
@@ -114,8 +116,10 @@ class Build:
         files = {"files_added": list(self.added.values()), "files_removed": self.removed}
         written = sum(facts["bytes"] for facts in self.added.values())
         sizes = {"bytes_written": written, "bytes_rewritten": self.rewritten_bytes}
+        ledger = self.statuses.get(record["fingerprint"])  # a reroot is of none
+        totals = {} if ledger is None else {"ledger": ledger}
         return {
-            "record": record | files | sizes,
+            "record": record | files | sizes | totals,
             "spec": spec,
             "staged": self.staged,
             "cleared": list(cleared),

@@ -97,12 +97,14 @@ class WrittenLedger(NamedTuple):
         windows: that they promise.
         size_bytes: of the file.
         sha256: of its content.
+        statuses: rows by status.
     """
 
     rows: int
     windows: int
     size_bytes: int
     sha256: str
+    statuses: dict[str, int]
 
 
 def write_ledger(uri: str, batches: Iterable[pa.RecordBatch | pa.Table]) -> WrittenLedger:
@@ -112,8 +114,11 @@ def write_ledger(uri: str, batches: Iterable[pa.RecordBatch | pa.Table]) -> Writ
         file.seek(0)
         digest = storage.sha256_of_file(file)
         size_bytes = file.tell()
-        written = pq.read_table(file, columns=["windows_written"])["windows_written"]
-        return WrittenLedger(len(written), pc.sum(written).as_py() or 0, size_bytes, digest)
+        written = pq.read_table(file, columns=["windows_written", "status"])
+        windows = pc.sum(written["windows_written"]).as_py() or 0
+        counts = pc.value_counts(written["status"]).to_pylist()
+        statuses = {count["values"]: count["counts"] for count in counts}
+        return WrittenLedger(len(written), windows, size_bytes, digest, statuses)
 
 
 def _write_rows(file: BinaryIO, batches: Iterable[pa.RecordBatch | pa.Table]) -> None:

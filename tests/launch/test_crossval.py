@@ -340,6 +340,7 @@ def test_json_is_the_summary(dcase, tmp_path, capsys):
     assert main(command(dcase, tmp_path / "out", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
     assert said.pop("output") == str(tmp_path / "out")
+    assert [said.pop(name) for name in ("status", "exit_code", "message")] == ["ok", 0, ""]
     assert said == summary_of(tmp_path / "out")
 
 

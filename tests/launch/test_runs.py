@@ -51,7 +51,7 @@ def test_the_page_shows_every_run_and_needs_no_network(table, tmp_path, capsys):
     records = [json.loads(path.read_bytes()) for path in (table / "runs").iterdir()]
     assert len(records) == 3
     assert all(record["run_id"] in html for record in records)
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 6
     assert "nothing to do" in html
     for chart in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         words = " ".join(ElementTree.fromstring(chart).itertext())
