@@ -22,7 +22,7 @@ examples:
 """
 
 LONGEST_SHOWN = 160  # of a failure; all of it with --json
-COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written")
+COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written", "why")
 
 
 def build_parser(prog: str) -> Parser:
@@ -112,10 +112,16 @@ def _write_page(file: str, table: str, records: Sequence[dict[str, Any]], price:
     from l3core import storage
     from l3core.reports.runs import runs_page
 
-    rows = [_row(record) for record in records]
-    page = runs_page(printable(table), records, COLUMNS, rows, price=price)
+    page = runs_page(printable(table), records, *table_of_runs(records), price=price)
     with writing_to("--plot", file):
         storage.write_bytes(file, page.encode())
+
+
+def table_of_runs(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows in words; `why` runs failed is a column if any did."""
+    rows = [_row(record) for record in records]
+    width = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
+    return list(COLUMNS[:width]), [list(row[:width]) for row in rows]
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -132,6 +138,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
         size(record["bytes_written"]),
+        "",
     )
     return tuple(map(printable, cells))
 
@@ -140,15 +147,9 @@ def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
     how = facts["status"] + (f" while {facts['stage']}" if facts.get("stage") else "")
     message = problem_of(facts["message"])
     told = message if len(message) <= LONGEST_SHOWN else message[: LONGEST_SHOWN - 3] + "..."
-    seconds = facts.get("duration_s")
+    seconds, fingerprint = facts.get("duration_s"), facts.get("fingerprint") or ""
     took = "" if seconds is None else duration(seconds)
-    return (
-        facts["run_id"],
-        facts.get("fingerprint") or "",
-        took,
-        printable(f"{how}: {told}"),
-        *[""] * 4,
-    )
+    return (facts["run_id"], fingerprint, took, how, *[""] * 4, printable(told))
 
 
 def _without_clips(record: dict[str, Any]) -> str:
@@ -160,9 +161,14 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for record in records:
-        table.add_row(*(Text(cell) for cell in _row(record)))
+    columns, rows = table_of_runs(records)
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
     # a line a run, however narrow the screen: the terminal wraps it, and nothing is cut off
-    console = Console(file=screen_of(sys.stdout), width=max(400, Console().width))
-    console.print(table, crop=False)
+    screen = screen_of(sys.stdout)  # a terminal gets bold headings; all cells are printable
+    console = Console(file=screen, width=max(400, Console().width))
+    with console.capture() as printed:
+        console.print(table, crop=False)
+    for line in printed.get().splitlines():
+        print(line.rstrip(), file=screen)

@@ -14,7 +14,9 @@ from l3core.table.layout import STATUSES, WITH_WINDOWS
 from l3core.table.stopwatch import KINDS
 
 HOUR_S = 3600.0
-FAILURES = ("failed run", "interrupted run", "unreadable", STORAGE_ERROR)
+FAILED = ("failed", "interrupted")
+BAD_FILES = ("unreadable", STORAGE_ERROR)
+LABELS = 7  # at most, or they touch
 
 Runs = Sequence[dict[str, Any]]
 
@@ -48,15 +50,13 @@ def runs_page(
                 _coverage_chart(covered),
             )
         )
-    if any(_failures(record) for record in records):
-        charts.append(
-            (
-                "Failures",
-                "Runs that failed or were interrupted, each counted once, and files that a run could "
-                "not read or that its store did not give.",
-                _failures_chart(records),
-            )
-        )
+    if any(map(_failed, records)):
+        about = "Runs that failed, or were interrupted, among all runs."
+        charts.append(("Failed runs", about, _stacked(records, map(_failed, records), FAILED, "number")))
+    if any(map(_bad_files, records)):
+        about = "Files that a run could not read, or that its store did not give; failed runs, too."
+        bad = map(_bad_files, records)
+        charts.append(("Files that failed", about, _stacked(records, bad, BAD_FILES, "files")))
     if working:
         charts += _of_work(working)
     spent = [record for record in records if worker_hours(record)]
@@ -122,16 +122,15 @@ def _coverage_chart(covered: Sequence[tuple[dict[str, Any], float]]) -> Markup:
     return chart.svg
 
 
-def _failures(record: dict[str, Any]) -> Counter[str]:
+def _failed(record: dict[str, Any]) -> Counter[str]:
+    if is_committed(record):
+        return Counter()
+    return Counter(["interrupted" if record["status"] == "interrupted" else "failed"])
+
+
+def _bad_files(record: dict[str, Any]) -> Counter[str]:
     clips = record.get("clips", {})
-    found = Counter({name: clips.get(name, 0) for name in ("unreadable", STORAGE_ERROR)})
-    if not is_committed(record):
-        found["interrupted run" if record["status"] == "interrupted" else "failed run"] = 1
-    return +found
-
-
-def _failures_chart(records: Runs) -> Markup:
-    return _stacked(records, map(_failures, records), FAILURES, "number")
+    return +Counter({name: clips.get(name, 0) for name in BAD_FILES})
 
 
 def _stacked(
@@ -139,11 +138,12 @@ def _stacked(
 ) -> Markup:
     """A bar a run, with a part for each name that any run has."""
     parts = list(parts)
-    used = [name for name in names if any(part.get(name) for part in parts)]
     with drawing() as chart:
         below = [0.0] * len(records)
-        for number, name in enumerate(used):
+        for number, name in enumerate(names):  # a name has its colour, whatever else there is
             heights = [part.get(name, 0) for part in parts]
+            if not any(heights):
+                continue
             colour, hatch = COLOURS[number % len(COLOURS)], "//" if number >= len(COLOURS) else None
             chart.axes.bar(
                 range(len(records)), heights, bottom=below, color=colour, hatch=hatch, label=name
@@ -204,7 +204,7 @@ def _cost_chart(spent: Runs, price: float | None) -> Markup:
 
 def _labels(records: Runs) -> list[str]:
     """The runs' times, in words; of many only as many as fit."""
-    step = -(-len(records) // 12)
+    step = -(-len(records) // LABELS)
     return ["" if i % step else _time(record) for i, record in enumerate(records)]
 
 

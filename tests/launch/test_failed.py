@@ -74,7 +74,8 @@ def test_a_first_run_that_fails_is_listed_and_makes_no_table(corpus, table, caps
     assert main(["verify", "--table", str(table)]) == 2
     _, line = listed(capsys, table).splitlines()
     assert line.startswith(record["run_id"])
-    assert "failed while committing: objects that hold nothing that can be read: 1" in line
+    assert " failed while committing  " in line
+    assert "  objects that hold nothing that can be read: 1" in line
     assert json.loads(listed(capsys, table, "--json")) == [record]
 
 
@@ -152,7 +153,7 @@ def test_an_interrupted_run_is_listed_as_such(tmp_path, table, capsys):
         "stage": "embedding",
         "interrupted": True,
     }
-    assert "interrupted while embedding: " in listed(capsys, table)
+    assert " interrupted while embedding  " in listed(capsys, table)
 
 
 def test_a_killed_run_gets_its_record_from_the_next(tmp_path, table, capsys):
@@ -169,7 +170,7 @@ def test_a_killed_run_gets_its_record_from_the_next(tmp_path, table, capsys):
     assert f"{started:%Y%m%dT%H%M%SZ}" == record["run_id"][:16]
     assert 0 <= (datetime.now(timezone.utc) - started).total_seconds() < 120
     killed, good = listed(capsys, table).splitlines()[1:]
-    assert "failed: ended without a word" in killed
+    assert killed.endswith(f"  {failed.SILENT}")
     assert "32 ok" in good
     assert len(ledger(table)) == 32
 
@@ -198,7 +199,7 @@ def test_a_damaged_record_is_a_line_that_says_so(corpus, table, capsys):
     assert embed(corpus, table) == 0
     (table / "_l3flow/failed").mkdir()
     (table / "_l3flow/failed/20260101T000000Z-abcdef.json").write_text("{")
-    assert "failed: its record is damaged" in listed(capsys, table)
+    assert "  its record is damaged\n" in listed(capsys, table)
 
 
 def test_spec_chooses_among_failures_too(corpus, table, capsys):

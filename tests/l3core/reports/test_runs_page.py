@@ -1,11 +1,12 @@
 """The page of a table's runs, looked at in a real browser."""
 
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 
-from l3core.reports.runs import runs_page, worker_hours
-from launch.runs import COLUMNS, _row
+from l3core.reports.runs import _coverage, runs_page, worker_hours
+from launch.runs import table_of_runs
 from tests.browser import opened
 
 EVIL = "<script>document.title='broken'</script>"
@@ -77,21 +78,35 @@ CASES = {
     ),
     "old": (
         [good(1, old=True)],
-        ["Failures", "Files by status", "Speed", "Where the time went", "Bytes", "Cost"],
+        ["Files that failed", "Files by status", "Speed", "Where the time went", "Bytes", "Cost"],
     ),
-    "only failures": ([failed(0), failed(1)], ["Failures", "Cost"]),
+    "only failures": ([failed(0), failed(1)], ["Failed runs", "Files that failed", "Cost"]),
     "hundred": (
         list(hundred()),
-        ["Coverage", "Failures", "Files by status", "Speed", "Where the time went", "Bytes", "Cost"],
+        [
+            "Coverage",
+            "Failed runs",
+            "Files that failed",
+            "Files by status",
+            "Speed",
+            "Where the time went",
+            "Bytes",
+            "Cost",
+        ],
     ),
 }
+
+
+LABELS = """svg => [...svg.querySelectorAll('[id^=xtick] [id^=text]')]
+    .map(label => label.getBoundingClientRect())
+    .filter(box => box.width > 0).map(box => [box.left, box.right])"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_in_a_browser(case, scheme, tmp_path):
     records, names = CASES[case]
-    html = runs_page(f"/tables/{EVIL}", records, COLUMNS, list(map(_row, records)), price=1.2)
+    html = runs_page(f"/tables/{EVIL}", records, *table_of_runs(records), price=1.2)
     (tmp_path / "runs.html").write_text(html, encoding="utf-8")
     with opened(tmp_path / "runs.html") as seen:
         page = seen.page
@@ -111,18 +126,19 @@ def test_the_page_in_a_browser(case, scheme, tmp_path):
             box = chart.bounding_box()
             assert box["width"] > 300
             assert box["height"] > 100
-        page.screenshot(path=tmp_path / f"{case}-{scheme}.png", full_page=True)
+        for chart in page.locator("svg").all():
+            labels = sorted(chart.evaluate(LABELS))
+            assert labels
+            assert all(left[1] < right[0] for left, right in pairwise(labels))
         assert seen.complaints == []
         assert seen.requests == [(tmp_path / "runs.html").as_uri(), "data:,"][: len(seen.requests)]
 
 
 def test_coverage_is_that_of_the_whole_ledger():
     """90 ok and 1 truncated of 100 rows have windows: 91 %, whatever this run embedded."""
-    html = runs_page("t", [good(0)], COLUMNS, [_row(good(0))])
+    html = runs_page("t", [good(0)], *table_of_runs([good(0)]))
     assert "% of files" in html
     svg = html[html.index("<svg") : html.index("</svg>")]
-    from l3core.reports.runs import _coverage
-
     assert [share for _, share in _coverage([good(0)])] == [0.91]
     assert "s0123456789abcdef" in svg
 
@@ -134,6 +150,6 @@ def test_cost_is_workers_times_hours():
     assert worker_hours(failed(0)) == pytest.approx(2 * 300 / 3600)
     assert worker_hours(failed(0, duration_s=None)) == 0.0
     records = [good(0), good(1), good(2, old=True)]
-    html = runs_page("t", records, COLUMNS, list(map(_row, records)), price=1.2)
+    html = runs_page("t", records, *table_of_runs(records), price=1.2)
     assert "2.5 worker hours in all, 3 at 1.2 an hour" in html
     assert "not in it" in html
