@@ -149,7 +149,7 @@ def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
     told = message if len(message) <= LONGEST_SHOWN else message[: LONGEST_SHOWN - 3] + "..."
     seconds, fingerprint = facts.get("duration_s"), facts.get("fingerprint") or ""
     took = "" if seconds is None else duration(seconds)
-    return (facts["run_id"], fingerprint, took, how, *[""] * 4, printable(told))
+    return tuple(map(printable, (facts["run_id"], fingerprint, took, how, *[""] * 4, told)))
 
 
 def _without_clips(record: dict[str, Any]) -> str:
