@@ -130,8 +130,13 @@ def _volumes(job: Job) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         mounts.append({"name": f"volume-{number}", "mountPath": _Quoted(path)})
         claimed = {"persistentVolumeClaim": {"claimName": _Quoted(claim)}}
         volumes.append({"name": f"volume-{number}"} | claimed)
-    if job.secrets.files:
-        for file in job.secrets.files:
+    if files := sorted(set(job.secrets.files)):
+        keys = [_key(file) for file in files]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise UsageError(
+                f"--storage-option file:{files[0]}: in the Secret two files both are called {twice[0]}"
+            )
+        for file in files:
             where = {"mountPath": _Quoted(file), "subPath": _Quoted(_key(file)), "readOnly": True}
             mounts.append({"name": "secret"} | where)
         secret = {"secretName": _Quoted(job.options.secret), "defaultMode": 0o440}

@@ -19,9 +19,9 @@ After=network-online.target
 Type=oneshot
 User={user}
 ExecStart={command}
-{environment}# It may write these folders and its cache only.
+{environment}# It may write these folders and its cache only, where libraries keep compiled code, too.
 {writable}CacheDirectory=l3flow
-Environment=XDG_CACHE_HOME=%C
+Environment=XDG_CACHE_HOME=%C/l3flow
 ProtectSystem=strict
 ProtectHome=read-only
 {private_tmp}NoNewPrivileges=yes
@@ -68,6 +68,8 @@ def write(job: Job) -> dict[str, str]:
         )
     description = job.title.replace("%", "%%")
     folders = list(dict.fromkeys(job.written))
+    in_temporary = _in_temporary(job)
+    writable = [*folders, "/tmp"] if in_temporary else folders  # a run needs a place for temporary files
     made = f"# Once, before the first run: mkdir -p {shlex.join(folders)}\n"
     return {
         f"{job.name}.service": SERVICE.format(
@@ -77,8 +79,8 @@ def write(job: Job) -> dict[str, str]:
             user=job.options.user,
             command=command_line((job.executable, *job.argv)),
             environment=_environment(job.options.env_file),
-            writable=f"ReadWritePaths={' '.join(map(_path, folders))}\n" if folders else "",
-            private_tmp="" if _in_temporary(job) else "PrivateTmp=yes\n",
+            writable=f"ReadWritePaths={' '.join(map(_path, writable))}\n" if writable else "",
+            private_tmp="" if in_temporary else "PrivateTmp=yes\n",
         ),
         f"{job.name}.timer": TIMER.format(
             title=job.title,

@@ -1,12 +1,15 @@
 """`l3flow schedule` as a command: its own options, files and notes."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from launch.main import main
+from launch.schedules.command import DESCRIPTION
 from launch.schedules.zones import is_of_machine, zone_of_machine
 from tests.launch.schedules.test_given import EMBED, refused
 from tests.schedules import TO, embedding, schedule
@@ -89,6 +92,15 @@ def test_a_folder_that_cannot_be(capsys, tmp_path):
     (tmp_path / "file").touch()
     argv = ["--to", "cron", "--every", "night", "--output", tmp_path / "file", *EMBED]
     assert "--output" in refused(capsys, argv)
+
+
+def test_the_examples_of_its_help_work(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"^  l3flow ((?:.*\\\n)*.*)", DESCRIPTION, re.MULTILINE)
+    assert len(examples) == len(TO)
+    for example in examples:
+        assert main(shlex.split(example.replace("\\\n", " "))) == 0, example
+    assert len(list((tmp_path / "units").iterdir())) == 2
 
 
 def test_scheduling_loads_no_tensorflow_and_no_beam():

@@ -103,7 +103,7 @@ def test_kubernetes_takes_the_cronjob(capsys):
     assert spec["concurrencyPolicy"] == "Forbid"
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    environment = {"HOME": "/root"}
+    environment = {"HOME": "/home/me"}
     assert [expanded(each, environment) for each in container["args"]] == facts["command"][1:]
     assert container["env"][-1] == {
         "name": "KEY",
@@ -115,11 +115,14 @@ def test_kubernetes_takes_the_cronjob(capsys):
         "subPath": "key.json",
         "readOnly": True,
     }
-    assert (
-        pod["volumes"][-1]["secret"]["secretName"]
-        == pod["volumes"][-1]["secret"]["secretName"]
-        == "store"
-    )
+    assert pod["volumes"][-1] == {
+        "name": "secret",
+        "secret": {"secretName": "store", "defaultMode": 0o440},
+    }
+    claims = [
+        each["persistentVolumeClaim"] for each in pod["volumes"] if "persistentVolumeClaim" in each
+    ]
+    assert claims == [{"claimName": "audio"}]
     assert {mount["name"] for mount in container["volumeMounts"]} == {
         each["name"] for each in pod["volumes"]
     }
@@ -194,6 +197,12 @@ def test_a_secrets_file_that_no_key_can_be_named_after(capsys):
         *option,
     ]
     assert "name the file otherwise" in refused(capsys, argv)
+
+
+def test_two_files_of_secrets_that_are_called_the_same(capsys):
+    options = ["--storage-option", "key=file:/a/key", "--storage-option", "secret=file:/b/key"]
+    flags = ["--to", "k8s", "--every", "night", *TO["k8s"], "--secret", "s"]
+    assert "both are called key" in refused(capsys, [*flags, "--", *embedding("gs://b/a"), *options])
 
 
 def cloud_job(capsys, *command, **more):

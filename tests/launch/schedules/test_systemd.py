@@ -145,8 +145,10 @@ def test_it_may_write_what_it_has_to_and_little_else(capsys):
         "l3flow-verify.service"
     ]
     assert "ReadWritePaths" not in remote
-    # else it would not see them
-    assert "PrivateTmp" not in str(schedule(capsys, "systemd", *embedding("/tmp/audio"))["files"])
+    # else it would not see them; temporary files it has to be able to write
+    shared = schedule(capsys, "systemd", *embedding("/tmp/audio"))["files"]["l3flow-embed.service"]
+    assert "PrivateTmp" not in shared
+    assert 'ReadWritePaths="/data/table" "/tmp"\n' in shared
 
 
 def test_what_was_missed_is_made_up_for(capsys):
