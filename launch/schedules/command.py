@@ -197,9 +197,7 @@ def _check_secrets(args: argparse.Namespace, target: Target, given: Given) -> No
     )
     for flag, names, kind in wanted:
         if flag and names and not getattr(args, flag.removeprefix("--").replace("-", "_")):
-            raise UsageError(
-                f"--storage-option {kind}{names[0]}: {args.to} has to be told where it is: give {flag}"
-            )
+            raise UsageError(f"{kind}{names[0]}: {args.to} has to be told where it is: give {flag}")
 
 
 def _name(text: str) -> str:

@@ -9,11 +9,14 @@ from typing import NamedTuple
 from fsspec.registry import available_protocols
 
 from l3core.errors import UsageError
+from l3core.storage_options import is_named
 from l3core.urls import checked_url, is_web
 from launch.options import naming
 from launch.schedules.job import Secrets
 
 LOCAL = ("file://", "local://")
+# Flags whose values name secrets.
+SECRET = ("--storage-option", "--notify")
 
 
 class Given(NamedTuple):
@@ -59,6 +62,12 @@ def _embed(argv: Sequence[str]) -> list[str]:
     args = embed.check(argv, embed.build_parser("l3flow embed")).args
     if args.dry_run:
         raise UsageError("--dry-run does nothing, and so every night")
+    if args.notify is not None and not is_named(args.notify):
+        raise UsageError(
+            "--notify in a schedule needs env:NAME or file:PATH of the URL: others may read it there"
+        )
+    if args.notify_on and not args.notify:
+        raise UsageError("--notify-on needs --notify")
     given = any(token.partition("=")[0] == "--if-running" for token in argv)
     if given and args.if_running != "skip":
         raise UsageError(
@@ -123,8 +132,8 @@ def check_command(argv: Sequence[str], place: Callable[[Place], str]) -> Given:
     moved: dict[str, list[str]] = {"read": [], "written": [], "secret": []}
 
     def placed(flag: str, value: str) -> str:
-        if flag == "--storage-option":
-            return _secret(value, place, moved["secret"])
+        if flag in SECRET:
+            return _secret(flag, value, place, moved["secret"])
         found = Place(flag, value)
         if flag not in command.reads + command.writes:
             return value
@@ -160,24 +169,32 @@ def _with_values(tokens: Sequence[str], change: Callable[[str, str], str]) -> It
             yield change(flag, token)
 
 
-def _secret(option: str, place: Callable[[Place], str], files: list[str]) -> str:
-    key, _, value = option.partition("=")
-    if not value.startswith("file:"):
+def _secret(flag: str, option: str, place: Callable[[Place], str], files: list[str]) -> str:
+    key, named = _named(flag, option)
+    if not named.startswith("file:"):
         return option
-    files.append(place(Place("--storage-option", value.removeprefix("file:"))))
-    return f"{key}=file:{files[-1]}"
+    files.append(place(Place(flag, named.removeprefix("file:"))))
+    return f"{key}file:{files[-1]}"
+
+
+def _named(flag: str, option: str) -> tuple[str, str]:
+    """What comes before the name of a secret, and the name: `env:NAME` or `file:PATH`."""
+    if flag == "--notify":
+        return "", option
+    key, equals, named = option.partition("=")
+    return key + equals, named
 
 
 def _variables(tokens: Sequence[str]) -> Iterator[str]:
-    """Names of variables that storage options name."""
+    """Names of variables that hold secrets."""
     found = {}
 
     def note(flag: str, value: str) -> str:
-        named = value.partition("=")[2]
-        if flag == "--storage-option" and named.startswith("env:"):
+        named = _named(flag, value)[1] if flag in SECRET else ""
+        if named.startswith("env:"):
             name = named.removeprefix("env:")
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise UsageError(f"--storage-option {value}: {name!r} is no name of a variable")
+                raise UsageError(f"{flag} {value}: {name!r} is no name of a variable")
             found[name] = True
         return value
 
@@ -217,7 +234,7 @@ def elsewhere(place: Place, volumes: Sequence[str], target: str) -> str:
     path = place.path or ""
     if os.path.isabs(path) and not path.startswith("~"):
         path = os.path.normpath(path)
-        if place.flag == "--storage-option" or any(
+        if place.flag in SECRET or any(
             path == each or path.startswith(each.rstrip("/") + "/") for each in volumes
         ):
             return path

@@ -7,7 +7,7 @@ from launch.schedules.when import When
 
 @dataclass(frozen=True)
 class Secrets:
-    """Secrets that `--storage-option` names: variables of the environment, and files."""
+    """Secrets that `--storage-option` and `--notify` name: variables of the environment, and files."""
 
     variables: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

@@ -32,6 +32,8 @@ def refused(capsys, argv):
         (["--direct_num_worker", "1"], "did you mean --direct_num_workers?"),
         (["stray"], "'stray'"),
         (["--storage-option", "secret=hunter2"], "secret=env:NAME"),
+        (["--notify", "https://hooks.example/hunter2"], "--notify in a schedule needs env:NAME"),
+        (["--notify-on", "always"], "--notify-on needs --notify"),
         (["--dry-run"], "--dry-run does nothing"),
         (["--if-running", "fail"], "leave it out"),
         (["--root", "a\nb"], "line breaks"),
@@ -131,11 +133,20 @@ def test_secrets_are_named_and_never_told(capsys, monkeypatch, tmp_path, to):
     flags = {"k8s": ["--secret", "store"], "cron": ["--env-file", "/etc/l3flow.env"]}
     flags["systemd"] = flags["cron"]
     options = ["--storage-option", "key=env:PLANTED", f"--storage-option=secret=file:{tmp_path}/key"]
+    options += ["--notify", "env:HOOK"]
     facts = schedule(capsys, to, *embedding("gs://b/a"), *options, flags=flags.get(to, []))
     text = json.dumps(facts)
     assert "hunter" not in text
     assert {"key=env:PLANTED", f"--storage-option=secret=file:{tmp_path}/key"} <= set(facts["command"])
-    assert "PLANTED" in next(iter(facts["files"].values()))
+    told = next(iter(facts["files"].values()))
+    assert "PLANTED" in told
+    assert "HOOK" in told
+
+
+def test_a_file_that_names_where_to_post_is_found_from_anywhere(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    facts = schedule(capsys, "cron", *embedding("gs://b/a"), "--notify", "file:hook")
+    assert f"file:{tmp_path}/hook" in facts["command"]
 
 
 def test_a_variable_has_a_name(capsys):
