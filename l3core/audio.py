@@ -1,7 +1,7 @@
 """Recordings: what a file says of itself, and its samples as mono float32, any part of it.
 
-Decoding is libsndfile's (soundfile). Several channels are averaged before anything else is done with
-them, as openl3 and the paper's code do.
+Decoding is libsndfile's, in another process (`l3core.decoder`). Several channels are averaged before
+anything else is done with them, as openl3 and the paper's code do.
 """
 
 import re
@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
-import soundfile
 
+from l3core.decoded import DecodedFile, DecodingError
+from l3core.decoder import DecoderLostError
+from l3core.decoding_child import DECODE_FRAMES
 from l3core.errors import AudioError
 
 # Extensions that libsndfile reads, for a folder given as input; a pattern may name any file.
@@ -24,8 +26,6 @@ MAX_CHANNELS = 1024
 # Decoders whose samples after a seek differ from those of reading on: measured with libsndfile 1.2.2,
 # a few of a hundred seeks in Vorbis are off by up to a thousand samples, MP3 by rounding.
 READ_ON_ONLY = ("VORBIS", "MPEG")
-# Frames decoded in one call: where decoding breaks, at most so many good ones before it are lost.
-DECODE_FRAMES = 16_384
 _OGG_PAGE_BYTES = 65_307
 _OGG_LAST_PAGE = 4
 # How libsndfile's log tells a header that promises more than the file holds.
@@ -122,17 +122,14 @@ class Recording:
         if not magic:
             raise AudioError("empty", "the file has no bytes")
         self._lacks_end = magic == b"OggS" and not _has_last_ogg_page(file)
-        self._bytes = _CallbackFile(file)
+        self._bytes = file
+        self._lost = False  # whether a decoder has crashed already
         self._file = self._open()
-        frames = _claimed_frames(self._file)
-        codec = f"{self._file.format}/{self._file.subtype}"
-        self.info = AudioInfo(self._file.samplerate, self._file.channels, frames, codec)
-        if not 1 <= self.info.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
-            raise AudioError("unreadable", f"the header claims {self.info.sample_rate_hz} Hz")
-        if not 1 <= self.info.channels <= MAX_CHANNELS:
-            raise AudioError("unreadable", f"the header claims {self.info.channels} channels")
-        if frames <= 0:
-            raise AudioError("empty", "the file has a header but no samples")
+        try:
+            self.info = self._believed()
+        except AudioError:
+            self._file.close()
+            raise
         self.damage: str | None = None
         self._seeks = seeks_exactly(self.info)
         self._kept: np.ndarray = np.empty(0, np.float32)  # what was read last
@@ -150,14 +147,39 @@ class Recording:
     ) -> None:
         self._file.close()
 
-    def _open(self) -> soundfile.SoundFile:
-        self._bytes.seek(0)
-        try:
-            return soundfile.SoundFile(self._bytes)
-        except (soundfile.LibsndfileError, TypeError) as error:
-            self._bytes.raise_error()
-            # TypeError: a raw format (.raw) is told by its file name, and asks for parameters
-            raise AudioError("unreadable", f"not audio that can be decoded: {_reason(error)}") from None
+    def _open(self) -> DecodedFile:
+        while True:
+            try:
+                return DecodedFile(self._bytes)
+            except DecodingError as error:
+                raise AudioError(
+                    "unreadable", f"not audio that can be decoded: {_reason(error)}"
+                ) from None
+            except DecoderLostError as error:
+                self._bear(error)
+
+    def _believed(self) -> AudioInfo:
+        """What the file says of itself, if that can be."""
+        file = self._file
+        frames = _claimed_frames(file)
+        info = AudioInfo(file.samplerate, file.channels, frames, f"{file.format}/{file.subtype}")
+        if not 1 <= info.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+            raise AudioError("unreadable", f"the header claims {info.sample_rate_hz} Hz")
+        if not 1 <= info.channels <= MAX_CHANNELS:
+            raise AudioError("unreadable", f"the header claims {info.channels} channels")
+        if frames <= 0:
+            raise AudioError("empty", "the file has a header but no samples")
+        return info
+
+    def _bear(self, error: DecoderLostError) -> None:
+        """Let a decoder crash once: what killed it may have been something else than this file.
+
+        Raises:
+            AudioError: `unreadable`, the second time.
+        """
+        if self._lost or not error.may_pass:
+            raise AudioError("unreadable", str(error)) from None
+        self._lost = True
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `[start, stop)`, averaged over channels, float32.
@@ -191,8 +213,10 @@ class Recording:
         """Let the decoder go to a frame; False if it cannot, as in a FLAC that is damaged."""
         try:
             self._file.seek(frame)
-        except soundfile.LibsndfileError:
-            self._bytes.raise_error()
+        except DecoderLostError as error:
+            self._begin_anew(error)
+            return self._seek(frame)
+        except DecodingError:
             self._seeks = False
             self._position = self.info.frames + 1  # nobody knows where: reading on begins anew
             return False
@@ -202,86 +226,58 @@ class Recording:
     def _read_on(self, frame: int) -> None:
         """Decode and throw away until `frame`, from the beginning if the decoder is past it."""
         if frame < self._position:
-            self._file.close()
-            self._file = self._open()
-            self._position = 0
-            self.damage = None
+            self._begin_anew()
         while self._position < frame and len(self._decode(min(DECODE_FRAMES, frame - self._position))):
             pass
 
+    def _begin_anew(self, error: DecoderLostError | None = None) -> None:
+        """Open the file again, after a crash in another process."""
+        self._file.close()
+        if error is not None:
+            self._bear(error)
+        self._file = self._open()
+        self._position = 0
+        self.damage = None
+
     def _decode(self, count: int) -> np.ndarray:
         """The next `count` frames, mono; less where the file breaks."""
-        parts = []
-        while count > 0 and self.damage is None:
+        parts: list[np.ndarray] = []
+        stop = self._position + count
+        while self._position < stop and self.damage is None:
             try:
-                frames = self._file.read(min(count, DECODE_FRAMES), dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                self._bytes.raise_error()
+                for frames in self._file.read(stop - self._position):
+                    parts.append(self._mono(frames))
+                    self._position += len(frames)
+                if self._position < stop:
+                    self.damage = f"the file ends after {self._position} of {self.info.frames} frames"
+            except DecodingError as error:
                 self.damage = f"decoding broke after frame {self._position}: {_reason(error)}"
-                break
-            self._bytes.raise_error()
-            if not len(frames):
-                self.damage = f"the file ends after {self._position} of {self.info.frames} frames"
-                break
-            mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise AudioError("unreadable", f"NaN or infinite samples after frame {self._position}")
-            parts.append(mono)
-            self._position += len(mono)
-            count -= len(mono)
+            except DecoderLostError as error:
+                self._come_back(error)
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
+    def _come_back(self, error: DecoderLostError) -> None:
+        """Bring another decoder to where one crashed."""
+        frame = self._position
+        self._begin_anew(error)
+        if not (self._seeks and self._seek(frame)):
+            self._read_on(frame)
+        if self._position != frame:
+            raise AudioError("unreadable", f"{error}, and decodes otherwise each time")
 
-class _CallbackFile:
-    """A file as libsndfile's callbacks want it: they may not raise.
-
-    What is raised in a callback, when a store fails or an object was replaced, would be printed and
-    taken for the end of the file; here it is kept until the decoder has returned. libsndfile also seeks
-    before the beginning of broken files.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._error: Exception | None = None
-
-    def raise_error(self) -> None:
-        """Raise what a callback met."""
-        if self._error is not None:
-            raise self._error
-
-    def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; none after an error."""
-        if self._error is not None:
-            return b""
-        try:
-            return self._file.read(size)
-        except Exception as error:  # raised by raise_error
-            self._error = self._error or error
-            return b""
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place, or to the beginning where it would lie before that."""
-        try:
-            if whence == 0:
-                return self._file.seek(max(0, offset))
-            here = self._file.tell() if whence == 1 else self._file.seek(0, 2)
-            return self._file.seek(max(0, here + offset))
-        except Exception as error:  # raised by raise_error
-            self._error = self._error or error
-            return 0
-
-    def tell(self) -> int:
-        """The place."""
-        return self._file.tell()
+    def _mono(self, frames: np.ndarray) -> np.ndarray:
+        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise AudioError("unreadable", f"NaN or infinite samples after frame {self._position}")
+        return mono
 
 
-def _reason(error: Exception) -> str:
-    """Libsndfile's words, or what soundfile means by a TypeError."""
-    words = getattr(error, "error_string", "raw samples without a header")
-    return words.removeprefix("Error : ").rstrip(".")
+def _reason(error: DecodingError) -> str:
+    """Libsndfile's words."""
+    return str(error).removeprefix("Error : ").rstrip(".")
 
 
-def _claimed_frames(file: soundfile.SoundFile) -> int:
+def _claimed_frames(file: DecodedFile) -> int:
     """Frames that the header promises; libsndfile itself says how many there really are."""
     log = file.extra_info
     if claim := _CLAIM_IN_FRAMES.search(log):

@@ -1,0 +1,116 @@
+"""A sound file that another process decodes; its bytes are read here."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from l3core import decoding_child as child
+from l3core.decoder import decoders
+
+
+class DecodingError(Exception):
+    """What libsndfile says of a file, in its words."""
+
+
+class DecodedFile:
+    """A sound file, open in a process.
+
+    What reading the file raises is raised as it is, by whatever method had it read.
+
+    Args:
+        file: a seekable binary file object; not closed here.
+
+    Attributes:
+        samplerate, channels, frames, format, subtype, extra_info: as soundfile has them.
+
+    Raises:
+        DecodingError: it is no audio that libsndfile knows.
+        DecoderLostError: the process crashed, hung or grew; from the other methods, too.
+        RunError: no process can be started.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        size = file.seek(0, 2)
+        self._process = decoders.take()
+        self._closed = self._busy = False
+        try:
+            file.seek(0)
+            size = self._ask(child.OPEN, size, file.read(child.WANT_BYTES))
+            facts = self._process.receive_value(size)
+        except BaseException:
+            self.close()
+            raise
+        self._busy = False
+        self.samplerate, self.channels = int(facts["samplerate"]), int(facts["channels"])
+        self.frames = int(facts["frames"])
+        self.format, self.subtype = str(facts["format"]), str(facts["subtype"])
+        self.extra_info = str(facts["extra_info"])
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):  # one that nobody closed
+            self._process.end()
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame.
+
+        Raises:
+            DecodingError: the decoder cannot.
+        """
+        self._ask(child.SEEK, frame)
+        self._busy = False
+
+    def read(self, count: int) -> Iterator[np.ndarray]:
+        """The next `count` frames in parts, float32 `(frames, channels)`; less where the file ends.
+
+        The process is ahead of the caller.
+
+        Raises:
+            DecodingError: the decoder broke.
+        """
+        size = self._ask(child.READ, count)
+        while size:
+            frames = min(count, size // (4 * self.channels))
+            part = np.empty((frames, self.channels), np.float32)
+            if part.nbytes != size:
+                raise self._process.broken()
+            self._process.fill(part)
+            count -= frames
+            self._busy = count > 0
+            yield part
+            if not count:
+                return
+            self._process.begin_step()
+            size = self._answer()
+        self._busy = False
+
+    def close(self) -> None:
+        """Close the file; its process is free for another one, or ended if it is not done with this."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._busy:
+            self._process.end()
+        else:
+            decoders.give_back(self._process)
+
+    def _ask(self, kind: bytes, number: int = 0, content: bytes = b"") -> int:
+        """Ask for something; returns the bytes that follow the answer."""
+        self._busy = True
+        self._process.begin_step()
+        self._process.send(kind, number, content)
+        return self._answer()
+
+    def _answer(self) -> int:
+        while True:
+            kind, place, size = self._process.receive()
+            if kind == child.WANT:
+                self._file.seek(place)
+                self._process.send(child.BYTES, 0, self._file.read(min(size, child.WANT_BYTES)))
+            elif kind == child.WRONG:
+                words = str(self._process.receive_value(size))
+                self._busy = False
+                raise DecodingError(words)
+            else:
+                return size
