@@ -4,7 +4,6 @@ Decoding is libsndfile's, in another process (`l3core.decoder`). Several channel
 anything else is done with them, as openl3 and the paper's code do.
 """
 
-import re
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -13,7 +12,9 @@ import numpy as np
 from l3core.decoded import DecodedFile, DecodingError
 from l3core.decoder import DecoderLostError
 from l3core.decoding_child import DECODE_FRAMES
+from l3core.durations import max_duration, too_long
 from l3core.errors import AudioError
+from l3core.headers import claimed_frames, has_last_ogg_page
 
 # Extensions that libsndfile reads, for a folder given as input; a pattern may name any file.
 EXTENSIONS = frozenset(
@@ -26,17 +27,6 @@ MAX_CHANNELS = 1024
 # Decoders whose samples after a seek differ from those of reading on: measured with libsndfile 1.2.2,
 # a few of a hundred seeks in Vorbis are off by up to a thousand samples, MP3 by rounding.
 READ_ON_ONLY = ("VORBIS", "MPEG")
-_OGG_PAGE_BYTES = 65_307
-_OGG_LAST_PAGE = 4
-# How libsndfile's log tells a header that promises more than the file holds.
-_CLAIM_IN_BYTES = re.compile(
-    r"^ *(?:data|SSND|riff|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
-_CLAIM_IN_FRAMES = re.compile(r"from 'ds64' chunk of (\d+)")
-# Bytes by which a header may promise too much without being called cut: some writers count it in.
-_HEADER_SLACK = 64
-# Sizes that writers leave in a header when they do not know the length (pipes, recorders that crashed).
-_UNKNOWN_SIZES = frozenset({0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFF000, 0xFFFFF000})
 
 
 class AudioInfo(NamedTuple):
@@ -114,14 +104,15 @@ class Recording:
 
     Raises:
         AudioError: `empty` for a file without bytes or frames, `unreadable` for one that is no audio
-            that libsndfile knows.
+            that libsndfile knows or one that its decoder cannot bear, `too-large` for more than
+            `max_duration`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         magic = file.read(4)
         if not magic:
             raise AudioError("empty", "the file has no bytes")
-        self._lacks_end = magic == b"OggS" and not _has_last_ogg_page(file)
+        self._lacks_end = magic == b"OggS" and not has_last_ogg_page(file)
         self._bytes = file
         self._lost = False  # whether a decoder has crashed already
         self._file = self._open()
@@ -152,16 +143,15 @@ class Recording:
             try:
                 return DecodedFile(self._bytes)
             except DecodingError as error:
-                raise AudioError(
-                    "unreadable", f"not audio that can be decoded: {_reason(error)}"
-                ) from None
+                words = f"not audio that can be decoded: {_reason(error)}"
+                raise AudioError("unreadable", words) from None
             except DecoderLostError as error:
                 self._bear(error)
 
     def _believed(self) -> AudioInfo:
         """What the file says of itself, if that can be."""
         file = self._file
-        frames = _claimed_frames(file)
+        frames = claimed_frames(file.frames, file.extra_info)
         info = AudioInfo(file.samplerate, file.channels, frames, f"{file.format}/{file.subtype}")
         if not 1 <= info.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
             raise AudioError("unreadable", f"the header claims {info.sample_rate_hz} Hz")
@@ -169,6 +159,8 @@ class Recording:
             raise AudioError("unreadable", f"the header claims {info.channels} channels")
         if frames <= 0:
             raise AudioError("empty", "the file has a header but no samples")
+        if file.frames > 3600 * max_duration() * info.sample_rate_hz:  # not what a header claims only
+            raise AudioError("too-large", too_long())
         return info
 
     def _bear(self, error: DecoderLostError) -> None:
@@ -275,28 +267,3 @@ class Recording:
 def _reason(error: DecodingError) -> str:
     """Libsndfile's words."""
     return str(error).removeprefix("Error : ").rstrip(".")
-
-
-def _claimed_frames(file: DecodedFile) -> int:
-    """Frames that the header promises; libsndfile itself says how many there really are."""
-    log = file.extra_info
-    if claim := _CLAIM_IN_FRAMES.search(log):
-        return max(file.frames, int(claim[1]))
-    claim = _CLAIM_IN_BYTES.search(log)
-    if claim is None:
-        return file.frames
-    promised, there = int(claim[1]), int(claim[2])
-    if promised in _UNKNOWN_SIZES or promised <= there + _HEADER_SLACK or there == 0:
-        return file.frames
-    return file.frames * promised // there
-
-
-def _has_last_ogg_page(file: BinaryIO) -> bool:
-    """Whether the last page of an Ogg file says that it is the last (RFC 3533, header type flag)."""
-    position = file.tell()
-    end = file.seek(0, 2)
-    file.seek(max(0, end - _OGG_PAGE_BYTES))
-    tail = file.read()
-    file.seek(position)
-    page = tail.rfind(b"OggS")
-    return page >= 0 and page + 5 < len(tail) and bool(tail[page + 5] & _OGG_LAST_PAGE)

@@ -1,7 +1,7 @@
 """A sound file that another process decodes; its bytes are read here."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -32,21 +32,26 @@ class DecodedFile:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        size = file.seek(0, 2)
+        self._size = file.seek(0, 2)
         self._process = decoders.take()
         self._closed = self._busy = False
         try:
             file.seek(0)
-            size = self._ask(child.OPEN, size, file.read(child.WANT_BYTES))
-            facts = self._process.receive_value(size)
+            length = self._ask(child.INFO, child.OPEN, self._size, file.read(child.WANT_BYTES))
+            self._learn(self._process.receive_value(length))
         except BaseException:
             self.close()
             raise
         self._busy = False
-        self.samplerate, self.channels = int(facts["samplerate"]), int(facts["channels"])
-        self.frames = int(facts["frames"])
-        self.format, self.subtype = str(facts["format"]), str(facts["subtype"])
-        self.extra_info = str(facts["extra_info"])
+
+    def _learn(self, facts: dict[str, Any]) -> None:
+        try:
+            self.samplerate, self.channels = int(facts["samplerate"]), int(facts["channels"])
+            self.frames = int(facts["frames"])
+            self.format, self.subtype = str(facts["format"]), str(facts["subtype"])
+            self.extra_info = str(facts["extra_info"])
+        except (KeyError, TypeError, ValueError):
+            raise self._process.broken() from None
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):  # one that nobody closed
@@ -58,7 +63,7 @@ class DecodedFile:
         Raises:
             DecodingError: the decoder cannot.
         """
-        self._ask(child.SEEK, frame)
+        self._ask(child.DONE, child.SEEK, frame)
         self._busy = False
 
     def read(self, count: int) -> Iterator[np.ndarray]:
@@ -69,7 +74,7 @@ class DecodedFile:
         Raises:
             DecodingError: the decoder broke.
         """
-        size = self._ask(child.READ, count)
+        size = self._ask(child.FRAMES, child.READ, count)
         while size:
             frames = min(count, size // (4 * self.channels))
             part = np.empty((frames, self.channels), np.float32)
@@ -82,7 +87,7 @@ class DecodedFile:
             if not count:
                 return
             self._process.begin_step()
-            size = self._answer()
+            size = self._answer(child.FRAMES)
         self._busy = False
 
     def close(self) -> None:
@@ -95,22 +100,24 @@ class DecodedFile:
         else:
             decoders.give_back(self._process)
 
-    def _ask(self, kind: bytes, number: int = 0, content: bytes = b"") -> int:
+    def _ask(self, answer: bytes, kind: bytes, number: int = 0, content: bytes = b"") -> int:
         """Ask for something; returns the bytes that follow the answer."""
         self._busy = True
         self._process.begin_step()
         self._process.send(kind, number, content)
-        return self._answer()
+        return self._answer(answer)
 
-    def _answer(self) -> int:
+    def _answer(self, awaited: bytes) -> int:
         while True:
             kind, place, size = self._process.receive()
-            if kind == child.WANT:
+            if kind == child.WANT and place <= self._size:
                 self._file.seek(place)
                 self._process.send(child.BYTES, 0, self._file.read(min(size, child.WANT_BYTES)))
             elif kind == child.WRONG:
                 words = str(self._process.receive_value(size))
                 self._busy = False
                 raise DecodingError(words)
-            else:
+            elif kind == awaited:
                 return size
+            else:
+                raise self._process.broken()

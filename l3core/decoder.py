@@ -59,7 +59,7 @@ class DecoderProcess:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", START, str(HERE), *filter(None, sys.path)],
+                [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(os.path.abspath, sys.path)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -107,7 +107,10 @@ class DecoderProcess:
         """The JSON value that follows a head."""
         if size > MOST_WORDS_BYTES:
             raise self.broken()
-        return json.loads(self.fill(bytearray(size)))
+        try:
+            return json.loads(self.fill(bytearray(size)))
+        except ValueError:
+            raise self.broken() from None
 
     def fill(self, buffer: Any) -> Any:
         """Receive as many bytes as a buffer has, and return it."""
@@ -151,7 +154,9 @@ class DecoderProcess:
         if code == child.NO_MEMORY:
             words = f"decoding needs more than {MEMORY_GB} GiB of memory"
             return DecoderLostError(words, may_pass=False)
-        name = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+        name = f"exit code {code}"
+        with suppress(ValueError, TypeError):  # not ended by a signal
+            name = signal.Signals(-code).name  # type: ignore[operator]
         return DecoderLostError(f"the decoder crashed ({name})", may_pass=True)
 
     def end(self) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from l3core.downloads import limit_downloads
+from l3core.durations import limit_durations
 from l3core.errors import UsageError
 from l3core.storage_options import configure
 from launch.options import Parser
@@ -71,6 +72,7 @@ def parse_with_beam(parser: Parser, argv: Sequence[str]) -> tuple[argparse.Names
             parser.refuse(left)
     configure(args.storage_option)
     limit_downloads(getattr(args, "max_download", None))
+    limit_durations(getattr(args, "max_duration", None))
     if args.runner not in RUNNERS:
         raise UsageError(f"--runner must be one of {', '.join(RUNNERS)}, got {args.runner!r}")
     if args.runner != "flink":

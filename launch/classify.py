@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from l3core.urls import refuse_web
 from launch.options import (
     Parser,
-    add_download_flag,
+    add_limit_flags,
     add_output_flags,
     naming,
     positive,
@@ -48,7 +48,7 @@ def build_parser(prog: str) -> Parser:
     add("--output", metavar="FILE", help="write all probabilities there, .csv or .parquet")
     add("--per-window", action="store_true", help="a line for each window")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
-    add_download_flag(parser)
+    add_limit_flags(parser)
     add("--log-file", metavar="FILE", help="append what libraries say to FILE; it is not shown")
     add_output_flags(parser)
     return parser

@@ -13,7 +13,7 @@ from launch.exits import DONE
 from launch.notice import add_notice_flags, notices_of
 from launch.options import (
     Parser,
-    add_download_flag,
+    add_limit_flags,
     add_output_flags,
     add_spec_flags,
     byte_count,
@@ -61,7 +61,7 @@ def build_parser(prog: str) -> Parser:
         help="clip ids are paths below it (default: what the inputs share); links that lead out of it "
         "are then not followed, but get their row",
     )
-    add_download_flag(parser)
+    add_limit_flags(parser)
     add_runner_flags(parser)
     add(
         "--workers",

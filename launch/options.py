@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from l3core.downloads import limit_downloads
+from l3core.durations import DEFAULT_HOURS, limit_durations
 from l3core.engines import ENGINES
 from l3core.errors import SpecError, UsageError
 from l3core.frontends import FRONTENDS
@@ -67,6 +68,7 @@ class Parser(argparse.ArgumentParser):
             self.refuse(unknown)
         configure(getattr(args, "storage_option", ()))
         limit_downloads(getattr(args, "max_download", None))
+        limit_durations(getattr(args, "max_duration", None))
         return args
 
 
@@ -214,13 +216,19 @@ def add_table_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, metavar="URI", help="the table")
 
 
-def add_download_flag(parser: argparse.ArgumentParser) -> None:
-    """`--max-download`."""
+def add_limit_flags(parser: argparse.ArgumentParser) -> None:
+    """`--max-download` and `--max-duration`."""
     parser.add_argument(
         "--max-download",
         type=byte_count,
         metavar="SIZE",
         help="a larger object on the web is not read, as 500MB (default 1GB)",
+    )
+    parser.add_argument(
+        "--max-duration",
+        type=above_zero,
+        metavar="HOURS",
+        help=f"a longer recording is not read (default {DEFAULT_HOURS:g}, two weeks)",
     )
 
 

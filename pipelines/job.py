@@ -5,6 +5,7 @@ from typing import Any
 
 from l3core.ahead import IO_CONCURRENCY
 from l3core.downloads import max_download
+from l3core.durations import max_duration
 from l3core.storage_options import configured
 from l3core.table.failures import MOST_STORAGE_ERRORS
 
@@ -27,6 +28,7 @@ class EmbedJob:
         info: what the run record shall say besides.
         storage_options: of the process that plans; a secret is only named, and read where it is used.
         max_download: bytes of an object on the web that are read at most.
+        max_duration: hours of a recording that is read at most.
     """
 
     table: str
@@ -41,6 +43,7 @@ class EmbedJob:
     info: dict[str, Any] = field(default_factory=dict)
     storage_options: dict[str, str] = field(default_factory=configured)
     max_download: int = field(default_factory=max_download)
+    max_duration: float = field(default_factory=max_duration)
 
 
 @dataclass(frozen=True, kw_only=True)

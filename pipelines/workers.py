@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from l3core.conformance import Deviation
 from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.downloads import limit_downloads
+from l3core.durations import limit_durations
 from l3core.embedding import Embedder
 from l3core.errors import RunError
 from l3core.features import load_features
@@ -37,6 +38,7 @@ def table_of(job: EmbedJob) -> TablePaths:
     """The paths of a job's table; from here on this process asks stores with the job's options."""
     configure_as(job.storage_options)
     limit_downloads(job.max_download)
+    limit_durations(job.max_duration)
     end_with_run(job)
     return TablePaths(job.table)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from l3core.ahead import map_ahead
 from l3core.checksums import COMPUTED
 from l3core.downloads import too_large
+from l3core.durations import too_long
 from l3core.errors import UsageError
 from l3core.listing import clip_id_of
 from l3core.pinned import content_checksum, readable
@@ -212,7 +213,8 @@ def _verdict(row: Known | None, listed: StoredObject, rules: Rules) -> str:
     if row.status == GONE:
         return BACK if 0 < row.windows_written == row.windows_expected else NEW
     if row.status == "too-large":
-        return FAILED_BEFORE if row.error == too_large() else RETRIED  # the limit was another one
+        # or the limit was another one
+        return FAILED_BEFORE if row.error in (too_large(), too_long()) else RETRIED
     if row.status == "forbidden":  # permissions change without a trace in size or version
         return RETRIED if readable(listed) else FAILED_BEFORE
     # a good row whose last try failed keeps its status, and its error begins with that of the try
