@@ -58,14 +58,11 @@ class DecoderProcess:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(os.path.abspath, sys.path)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-            )
+            try:
+                self._process = _start(theirs)
+            except OSError:
+                self._socket.close()
+                raise
         self._waited_s = 0.0
         # not settimeout, which asks the system twice for each message
         for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -218,6 +215,17 @@ class Decoders:
         self._idle = []
         for process in self._all:  # or they would live as long as the fork
             process.leave()
+
+
+def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(os.path.abspath, sys.path)],
+        stdin=theirs.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    )
 
 
 def _started() -> DecoderProcess:
