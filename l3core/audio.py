@@ -258,7 +258,7 @@ class Recording:
             raise AudioError("unreadable", f"{error}, and decodes otherwise each time")
 
     def _mono(self, frames: np.ndarray) -> np.ndarray:
-        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+        mono = frames[:, 0].copy() if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
             raise AudioError("unreadable", f"NaN or infinite samples after frame {self._position}")
         return mono

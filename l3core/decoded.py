@@ -8,6 +8,9 @@ import numpy as np
 from l3core import decoding_child as child
 from l3core.decoder import decoders
 
+# A process whose shared memory has grown for more than so many is not used again.
+FEW_CHANNELS = 16
+
 
 class DecodingError(Exception):
     """What libsndfile says of a file, in its words."""
@@ -30,6 +33,8 @@ class DecodedFile:
         RunError: no process can be started.
     """
 
+    channels = 0
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = file.seek(0, 2)
@@ -37,14 +42,13 @@ class DecodedFile:
         self._closed = self._busy = False
         try:
             file.seek(0)
-            length = self._ask(child.INFO, child.OPEN, self._size, file.read(child.WANT_BYTES))
-            self._learn(self._process.receive_value(length))
+            self._ask(child.INFO, child.OPEN, self._size, file.read(child.WANT_BYTES))
         except BaseException:
             self.close()
             raise
         self._busy = False
 
-    def _learn(self, facts: dict[str, Any]) -> None:
+    def _learn(self, facts: Any) -> None:
         try:
             self.samplerate, self.channels = int(facts["samplerate"]), int(facts["channels"])
             self.frames = int(facts["frames"])
@@ -69,39 +73,38 @@ class DecodedFile:
     def read(self, count: int) -> Iterator[np.ndarray]:
         """The next `count` frames in parts, float32 `(frames, channels)`; less where the file ends.
 
-        The process is ahead of the caller.
+        A part is memory that the process may change: it has to be copied before it is looked at.
 
         Raises:
             DecodingError: the decoder broke.
         """
-        size = self._ask(child.FRAMES, child.READ, count)
-        while size:
-            frames = min(count, size // (4 * self.channels))
-            part = np.empty((frames, self.channels), np.float32)
-            if part.nbytes != size:
-                raise self._process.broken()
-            self._process.fill(part)
-            count -= frames
-            self._busy = count > 0
-            yield part
-            if not count:
+        while count > 0:
+            found = self._ask(child.FRAMES, child.READ, count)
+            self._busy = False
+            if not found:
                 return
-            self._process.begin_step()
-            size = self._answer(child.FRAMES)
-        self._busy = False
+            samples = found * self.channels
+            if found > count or 4 * samples > child.FRAMES_BYTES:
+                raise self._process.broken()
+            shared = np.frombuffer(self._process.shared, np.float32, samples, child.WANT_BYTES)
+            for part in range(0, samples, child.DECODE_FRAMES * self.channels):
+                yield shared[part : part + child.DECODE_FRAMES * self.channels].reshape(
+                    -1, self.channels
+                )
+            count -= found
 
     def close(self) -> None:
         """Close the file; its process is free for another one, or ended if it is not done with this."""
         if self._closed:
             return
         self._closed = True
-        if self._busy:
+        if self._busy or self.channels > FEW_CHANNELS:  # the shared memory has grown
             self._process.end()
         else:
             decoders.give_back(self._process)
 
     def _ask(self, answer: bytes, kind: bytes, number: int = 0, content: bytes = b"") -> int:
-        """Ask for something; returns the bytes that follow the answer."""
+        """Ask for something; returns the number that the answer holds."""
         self._busy = True
         self._process.begin_step()
         self._process.send(kind, number, content)
@@ -109,15 +112,17 @@ class DecodedFile:
 
     def _answer(self, awaited: bytes) -> int:
         while True:
-            kind, place, size = self._process.receive()
-            if kind == child.WANT and place <= self._size:
-                self._file.seek(place)
-                self._process.send(child.BYTES, 0, self._file.read(min(size, child.WANT_BYTES)))
+            kind, number, size = self._process.receive()
+            if kind == child.WANT and number <= self._size:
+                self._file.seek(number)
+                self._process.send(child.BYTES, 0, self._file.read(child.WANT_BYTES))
             elif kind == child.WRONG:
                 words = str(self._process.receive_value(size))
                 self._busy = False
                 raise DecodingError(words)
             elif kind == awaited:
-                return size
+                if kind == child.INFO:
+                    self._learn(self._process.receive_value(size))
+                return number
             else:
                 raise self._process.broken()

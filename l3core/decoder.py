@@ -5,20 +5,23 @@ as recordings have been open at the same time. They end with this process, howev
 """
 
 import atexit
+import fcntl
 import json
+import mmap
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from l3core import decoding_child as child
 from l3core.errors import RunError
@@ -37,7 +40,6 @@ START = (
     "main(sys.argv[2:])"
 )
 HERE = Path(__file__).parent
-MEMORY_GB = child.MEMORY_BYTES // 2**30
 
 
 class DecoderLostError(Exception):
@@ -53,16 +55,21 @@ class DecoderLostError(Exception):
 
 
 class DecoderProcess:
-    """A process that decodes."""
+    """A process that decodes.
+
+    Attributes:
+        shared: memory that both see; the process may change it at any time.
+    """
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _shared_memory() as file:
             try:
-                self._process = _start(theirs)
+                self._process = _start(theirs, file)
             except OSError:
                 self._socket.close()
                 raise
+            self.shared = memoryview(mmap.mmap(file.fileno(), child.SHARED_BYTES))
         self._waited_s = 0.0
         # not settimeout, which asks the system twice for each message
         for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -86,14 +93,11 @@ class DecoderProcess:
         self._waited_s = 0.0
 
     def send(self, kind: bytes, number: int = 0, content: bytes = b"") -> None:
-        """Send a message."""
-        parts = [memoryview(child.HEAD.pack(kind, number, len(content))), memoryview(content)]
-        while parts:
-            sent = self._waiting(self._socket.sendmsg, parts)
-            while parts and sent >= len(parts[0]):
-                sent -= len(parts.pop(0))
-            if parts:
-                parts[0] = parts[0][sent:]
+        """Send a message; the content goes through the shared memory."""
+        self.shared[: len(content)] = content
+        head = child.HEAD.pack(kind, number, len(content))
+        if self._waiting(self._socket.send, head) < len(head):
+            raise self.broken()  # it takes nothing
 
     def receive(self) -> tuple[bytes, int, int]:
         """The head of the next message: kind, number, and how many bytes follow."""
@@ -148,9 +152,6 @@ class DecoderProcess:
             self._process.wait(SLICE_S)
         code = self._process.poll()
         self.end()
-        if code == child.NO_MEMORY:
-            words = f"decoding needs more than {MEMORY_GB} GiB of memory"
-            return DecoderLostError(words, may_pass=False)
         name = f"exit code {code}"
         with suppress(ValueError, TypeError):  # not ended by a signal
             name = signal.Signals(-code).name  # type: ignore[operator]
@@ -217,11 +218,25 @@ class Decoders:
             process.leave()
 
 
-def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _shared_memory() -> IO[bytes]:
+    """A file without a name; the process cannot take any of it away from under this one."""
+    file: IO[bytes]
+    if sys.platform == "linux":
+        file = os.fdopen(os.memfd_create("l3flow", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+    file.truncate(child.SHARED_BYTES)
+    if sys.platform == "linux":
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
+
+
+def _start(theirs: socket.socket, shared: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(os.path.abspath, sys.path)],
         stdin=theirs.fileno(),
-        stdout=subprocess.DEVNULL,
+        stdout=shared,
         stderr=subprocess.DEVNULL,
         cwd="/",
         env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},

@@ -1,11 +1,13 @@
 """The program that decodes: a process of its own, so that a decoder that crashes takes nobody along.
 
-`l3core.decoder` starts it without the package, with a socket as standard input. It imports nothing of
-ours and no NumPy, opens no file, and asks for a recording's bytes through the socket.
+`l3core.decoder` starts it without the package, with a socket as standard input and memory that both
+share as standard output. It imports nothing of ours and no NumPy, opens no file, and asks for a
+recording's bytes through the socket.
 """
 
 import ctypes
 import json
+import mmap
 import os
 import resource
 import select
@@ -19,20 +21,22 @@ from typing import Any
 
 # A message's kind, a number and the size of what follows.
 HEAD = struct.Struct("<cQI")
-# From the parent: open (bytes of the file, the first of which follow), go to (frame), read (frames),
-# close; and the bytes wanted.
+# From the parent: open (bytes of the file, and how many of them are there), go to (frame), read
+# (frames), close; and how many of the bytes wanted are there.
 OPEN, SEEK, READ, CLOSE, BYTES = b"o", b"s", b"r", b"c", b"b"
 # To it: bytes wanted (place, size), facts of the file, frames, done, what is wrong with it, ready.
 WANT, INFO, FRAMES, DONE, WRONG, READY = b"w", b"i", b"f", b"d", b"e", b"y"
 # Frames decoded in one call: where decoding breaks, at most so many good ones before it are lost.
 DECODE_FRAMES = 16_384
-# Bytes wanted at once.
+# Memory that both share: bytes of the file, and frames. Only what is used of it exists: for frames as
+# much as they take together if that is not more than a few calls of the decoder.
 WANT_BYTES = 2**16
+FRAMES_BYTES = 4 * DECODE_FRAMES * 1024
+FEW_BYTES = 2**18
+SHARED_BYTES = WANT_BYTES + FRAMES_BYTES
 # Address space. An idle decoder has 30 MB; 1024 channels, FLAC's largest blocks and an MP3 whose tags
 # hold pictures need less than 300.
 MEMORY_BYTES = 2**30
-# Exit codes.
-NO_MEMORY, NOT_STARTED = 3, 4
 PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -43,11 +47,12 @@ class Wanted:
     as the end of the file.
     """
 
-    def __init__(self, parent: socket.socket, size: int, first: memoryview) -> None:
+    def __init__(self, parent: socket.socket, shared: memoryview, size: int, first: int) -> None:
         self._parent = parent
+        self._shared = shared
         self._size = size
         self._place = 0
-        self._start, self._content = 0, first
+        self._start, self._content = 0, shared[:first]
 
     def tell(self) -> int:
         """The place."""
@@ -74,35 +79,27 @@ class Wanted:
                 filled += len(part)
                 self._place += len(part)
             return filled
-        except MemoryError:  # the caller is C and would take it for the end of the file
-            os._exit(NO_MEMORY)
+        except BaseException:  # the caller is C and would take it for the end of the file
+            os.abort()
 
     def _load(self) -> None:
         self._start = self._place
-        send(self._parent, WANT, self._place, WANT_BYTES)
+        send(self._parent, WANT, self._place)
         _, _, size = receive(self._parent)
-        self._content = receive_bytes(self._parent, size)
+        self._content = self._shared[:size]
 
 
 def receive(parent: socket.socket) -> tuple[bytes, int, int]:
     """The head of a message."""
-    kind, number, size = HEAD.unpack(receive_bytes(parent, HEAD.size))
+    head = bytearray(HEAD.size)
+    if parent.recv_into(head, 0, socket.MSG_WAITALL) < len(head):
+        os._exit(0)  # the process ends with its parent
+    kind, number, size = HEAD.unpack(head)
     return kind, number, size
 
 
-def receive_bytes(parent: socket.socket, size: int) -> memoryview:
-    """So many bytes; the process ends with its parent."""
-    content = rest = memoryview(bytearray(size))
-    while rest:
-        count = parent.recv_into(rest, 0, socket.MSG_WAITALL)
-        if not count:
-            os._exit(0)
-        rest = rest[count:]
-    return content
-
-
 def send(parent: socket.socket, kind: bytes, number: int = 0, size: int = 0) -> None:
-    """A message, or the head of one."""
+    """A message that is a head only."""
     parent.sendall(HEAD.pack(kind, number, size))
 
 
@@ -112,58 +109,79 @@ def say(parent: socket.socket, kind: bytes, what: object) -> None:
     parent.sendall(HEAD.pack(kind, 0, len(content)) + content)
 
 
-def serve(parent: socket.socket, soundfile: types.ModuleType) -> None:
-    """Do what the parent asks for, one recording at a time, for as long as it lives."""
-    file: Any = None
-    while True:
-        kind, number, size = receive(parent)
-        try:
-            if kind == OPEN:
-                file = soundfile.SoundFile(Wanted(parent, number, receive_bytes(parent, size)))
-                say(parent, INFO, facts(file))
-            elif kind == SEEK:
-                file.seek(number)
-                send(parent, DONE)
-            elif kind == READ:
-                read(parent, file, number)
-            elif kind == CLOSE:
-                opened, file = file, None
-                if opened is not None:
-                    opened.close()
-                send(parent, DONE)
-        except soundfile.LibsndfileError as error:
-            say(parent, WRONG, error.error_string)
-        except TypeError:  # a raw format is told by its file name, and asks for parameters
-            say(parent, WRONG, "raw samples without a header")
+class Decoder:
+    """What the parent asks for, done with one recording at a time.
 
+    Args:
+        parent: the socket.
+        shared: memory.
+        soundfile: the module.
+    """
 
-def facts(file: Any) -> dict[str, object]:
-    """What the parent wants to know of an open file."""
-    names = ("samplerate", "channels", "frames", "format", "subtype", "extra_info")
-    return {name: getattr(file, name) for name in names}
+    def __init__(self, parent: socket.socket, shared: memoryview, soundfile: types.ModuleType) -> None:
+        self._parent = parent
+        self._shared = shared
+        self._soundfile = soundfile
+        self._file: Any = None
+        self._broke: str | None = None  # after frames that the parent has got already
 
+    def serve(self) -> None:
+        """Work for as long as the parent lives."""
+        while True:
+            kind, number, size = receive(self._parent)
+            try:
+                if kind == OPEN:
+                    self._open(number, size)
+                elif kind == SEEK:
+                    self._broke = None
+                    self._file.seek(number)
+                    send(self._parent, DONE)
+                elif kind == READ:
+                    self._read(number)
+                elif kind == CLOSE:
+                    file, self._file = self._file, None
+                    if file is not None:
+                        file.close()
+                    send(self._parent, DONE)
+            except self._soundfile.LibsndfileError as error:
+                say(self._parent, WRONG, error.error_string)
+            except TypeError:  # a raw format is told by its file name, and asks for parameters
+                say(self._parent, WRONG, "raw samples without a header")
 
-def read(parent: socket.socket, file: Any, count: int) -> None:
-    """Send so many frames in several messages, of which an empty one says that the file ends."""
-    width = 4 * file.channels
-    buffer = memoryview(bytearray(min(count, DECODE_FRAMES) * width))
-    while count > 0:
-        wanted = min(count, DECODE_FRAMES)
-        if file.seekable():
-            wanted = min(wanted, file.frames - file.tell())
-        found = file.buffer_read_into(buffer[: wanted * width], dtype="float32") if wanted > 0 else 0
-        send_all(parent, HEAD.pack(FRAMES, found, found * width), buffer[: found * width])
-        if not found:
+    def _open(self, size: int, first: int) -> None:
+        self._broke = None
+        file = self._soundfile.SoundFile(Wanted(self._parent, self._shared, size, first))
+        names = ("samplerate", "channels", "frames", "format", "subtype", "extra_info")
+        say(self._parent, INFO, {name: getattr(file, name) for name in names})
+        self._file = file
+
+    def _read(self, count: int) -> None:
+        """Decode as many frames as are asked for, or the first of them; none if the file ends."""
+        if self._broke is not None:
+            say(self._parent, WRONG, self._broke)
             return
-        count -= found
+        width = 4 * self._file.channels
+        room = self._shared[WANT_BYTES:]
+        calls = max(1, FEW_BYTES // (DECODE_FRAMES * width))
+        done = 0
+        while calls and done < count:
+            wanted = min(count - done, DECODE_FRAMES)
+            try:
+                found = self._decode(room[done * width : (done + wanted) * width], wanted, width)
+            except self._soundfile.LibsndfileError as error:
+                if not done:
+                    raise
+                self._broke = error.error_string
+                break
+            done += found
+            calls = calls - 1 if found == DECODE_FRAMES else 0
+        send(self._parent, FRAMES, done)
 
-
-def send_all(parent: socket.socket, head: bytes, content: memoryview) -> None:
-    """A head and what follows it, in one call if there is place."""
-    sent = parent.sendmsg([head, content])
-    if sent < len(head):
-        parent.sendall(head[sent:])
-    parent.sendall(content[max(0, sent - len(head)) :])
+    def _decode(self, room: memoryview, wanted: int, width: int) -> int:
+        """One call of the decoder; the frames that it gave."""
+        if self._file.seekable():
+            wanted = min(wanted, self._file.frames - self._file.tell())
+        return self._file.buffer_read_into(room[: wanted * width], dtype="float32") if wanted > 0 else 0
 
 
 def restrict() -> None:
@@ -172,7 +190,7 @@ def restrict() -> None:
         resource.RLIMIT_AS: MEMORY_BYTES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: 3,  # those that are open
+        resource.RLIMIT_NOFILE: 4,  # those that are open
         resource.RLIMIT_NPROC: 0,
     }
     for what, most in limits.items():
@@ -196,11 +214,14 @@ def main(paths: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent says when it is over
     parent = socket.socket(fileno=0)
+    shared = memoryview(mmap.mmap(1, SHARED_BYTES))
+    os.dup2(2, 1)
     sys.path += paths
-    # soundfile needs NumPy for the annotations of functions that are not called here
-    stub = types.ModuleType("numpy")
-    stub.__getattr__ = lambda name: list  # type: ignore[method-assign]
-    sys.modules["numpy"] = stub
+    for name in ("numpy", "typing_extensions"):
+        # soundfile needs them for annotations, and NumPy for functions that are not called here
+        stub = types.ModuleType(name)
+        stub.__getattr__ = lambda name: list  # type: ignore[method-assign]
+        sys.modules[name] = stub
     try:
         import soundfile
 
@@ -208,9 +229,6 @@ def main(paths: list[str]) -> None:
         restrict()
     except Exception as error:  # whatever it is, the parent has to tell it
         say(parent, WRONG, f"{type(error).__name__}: {error}")
-        os._exit(NOT_STARTED)
+        return
     send(parent, READY)
-    try:
-        serve(parent, soundfile)
-    except MemoryError:
-        os._exit(NO_MEMORY)
+    Decoder(parent, shared, soundfile).serve()
