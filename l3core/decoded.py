@@ -87,10 +87,9 @@ class DecodedFile:
             if found > count or 4 * samples > child.FRAMES_BYTES:
                 raise self._process.broken()
             shared = np.frombuffer(self._process.shared, np.float32, samples, child.WANT_BYTES)
-            for part in range(0, samples, child.DECODE_FRAMES * self.channels):
-                yield shared[part : part + child.DECODE_FRAMES * self.channels].reshape(
-                    -1, self.channels
-                )
+            frames = shared.reshape(-1, self.channels)
+            for first in range(0, found, child.DECODE_FRAMES):
+                yield frames[first : first + child.DECODE_FRAMES]
             count -= found
 
     def close(self) -> None:

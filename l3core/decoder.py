@@ -26,8 +26,10 @@ from typing import IO, Any
 from l3core import decoding_child as child
 from l3core.errors import RunError
 
-# A step (opening, a seek, 16,384 frames) takes milliseconds; time that the store takes does not count.
-STEP_S = 60.0
+# Between two messages of a process there are milliseconds, and so there are in a step (a seek, some
+# frames), but opening may read all of an MP3 of a week. Time that the store takes does not count.
+SILENT_S = 60.0
+STEP_S = 600.0
 # Waiting is counted in slices: while this process is stopped, no more than one passes.
 SLICE_S = 1
 # Longer words than libsndfile has.
@@ -125,18 +127,19 @@ class DecoderProcess:
 
     def _waiting(self, action: Callable[..., int], *arguments: object) -> int:
         """What a call on the socket returns; its time is counted."""
-        while True:
+        silent_s = 0.0
+        while silent_s <= SILENT_S and self._waited_s <= STEP_S:
             began = time.perf_counter()
             try:
                 return action(*arguments)
             except BlockingIOError:
-                pass
+                silent_s += SLICE_S
             except OSError:  # the other end is gone; or this one, in a fork of the process
                 raise self._lost() from None
             finally:
                 self._waited_s += min(time.perf_counter() - began, SLICE_S)
-            if self._waited_s > STEP_S:
-                raise self._killed(f"decoding took longer than {STEP_S:.0f} s")
+        limit_s = SILENT_S if silent_s > SILENT_S else STEP_S
+        raise self._killed(f"decoding took longer than {limit_s:.0f} s")
 
     def broken(self) -> DecoderLostError:
         """The error of a process that says what it should not; it is ended."""

@@ -28,14 +28,14 @@ OPEN, SEEK, READ, CLOSE, BYTES = b"o", b"s", b"r", b"c", b"b"
 WANT, INFO, FRAMES, DONE, WRONG, READY = b"w", b"i", b"f", b"d", b"e", b"y"
 # Frames decoded in one call: where decoding breaks, at most so many good ones before it are lost.
 DECODE_FRAMES = 16_384
-# Memory that both share: bytes of the file, and frames. Only what is used of it exists: for frames as
-# much as they take together if that is not more than a few calls of the decoder.
+# Memory that both share: bytes of the file, and behind them the frames of one call of the decoder, of
+# more calls while they take no more than a few bytes. What is never used of it takes no memory.
 WANT_BYTES = 2**16
 FRAMES_BYTES = 4 * DECODE_FRAMES * 1024
 FEW_BYTES = 2**18
 SHARED_BYTES = WANT_BYTES + FRAMES_BYTES
-# Address space. An idle decoder has 30 MB; 1024 channels, FLAC's largest blocks and an MP3 whose tags
-# hold pictures need less than 300.
+# Address space. An idle decoder has 100 MB, mostly for the frames; 1024 channels, FLAC's largest blocks
+# and an MP3 whose tags hold pictures need less than 400.
 MEMORY_BYTES = 2**30
 PR_SET_NO_NEW_PRIVS = 38
 

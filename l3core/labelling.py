@@ -145,10 +145,7 @@ def _segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[tuple[_
 def _read_segments(work: _Work, embedder: Embedder, turns: Turns) -> Iterator[Segment]:
     with ExitStack() as stack:
         file = stack.enter_context(open_pinned(work.listed, turns.lend))
-        file.read(1)  # the header comes before the turn is kept
-        file.seek(0)
-        with turns.keep():
-            recording = stack.enter_context(Recording(file))
+        recording = stack.enter_context(Recording(file))
         work.info = recording.info
         yield from embedder.segments(recording)
 

@@ -18,7 +18,6 @@ class Turns:
     ) -> None:
         self._free = threading.Semaphore(count)
         self._waiting = waiting
-        self._thread = threading.local()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -32,26 +31,11 @@ class Turns:
     @contextmanager
     def lend(self) -> Iterator[None]:
         """Within a turn: let another thread have it while the block waits for something."""
-        if getattr(self._thread, "keeps", False):
-            yield
-            return
         self._free.release()
         try:
             yield
         finally:
             self._take()
-
-    @contextmanager
-    def keep(self) -> Iterator[None]:
-        """Within a turn: lend it to nobody while the block holds a lock that another turn may need.
-
-        soundfile opens one file at a time, in all threads.
-        """
-        self._thread.keeps = True
-        try:
-            yield
-        finally:
-            self._thread.keeps = False
 
     def _take(self) -> None:
         with self._waiting():

@@ -124,9 +124,7 @@ class _Reader:
                     file.seek(0)
             with self._watch.timing("decode"):
                 timed = BufferedReader(TimedFile(file, self._watch), READ_BYTES)
-                timed.peek(1)  # the header comes before the turn is kept
-                with self._turns.keep():
-                    recording = stack.enter_context(Recording(timed))
+                recording = stack.enter_context(Recording(timed))
             outcome.info = recording.info
             total = self._embedder.window_count(recording.info)
             last = total if piece.last_window is None else piece.last_window

@@ -34,11 +34,3 @@ def test_who_waits_lends_the_turn():
             assert another_can(turns)
         assert not another_can(turns)
     assert another_can(turns)
-
-
-def test_who_holds_a_lock_keeps_the_turn():
-    turns = Turns(1)
-    with turns.turn(), turns.keep(), turns.lend():
-        assert not another_can(turns)
-    with turns.turn(), turns.lend():
-        assert another_can(turns)
