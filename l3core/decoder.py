@@ -179,6 +179,12 @@ class Decoders:
         self._all: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()
         self._lock = threading.Lock()
 
+    @property
+    def idle(self) -> list[int]:
+        """Process ids of those that wait for a recording."""
+        with self._lock:
+            return [process.pid for process in self._idle]
+
     def take(self) -> DecoderProcess:
         """One that is free, or a new one.
 

@@ -19,7 +19,17 @@ from launch.quiet import quiet_libraries
 if TYPE_CHECKING:
     from launch.benchmarks.figures import Figure
 
-ALL_PARTS = ("model", "stages", "plumbing", "whole", "memory", "planning", "delta", "crossval")
+ALL_PARTS = (
+    "model",
+    "stages",
+    "plumbing",
+    "whole",
+    "memory",
+    "planning",
+    "delta",
+    "decoding",
+    "crossval",
+)
 PARTS = (*ALL_PARTS, "store")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
 # The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
@@ -40,6 +50,7 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   delta      a second run: planning and updating ledgers of 1,000,000 files, embedding nothing or 1
              in 1,000 of 10,000, thirty nights of a few (minutes)
   store      the whole command from --bucket to --bucket, beside the same on the disk
+  decoding   what it costs that other processes decode, against soundfile in this one
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
 
 examples:
@@ -146,6 +157,10 @@ def _measure(
         from launch.benchmarks import delta
 
         yield from delta.delta(folder, scale=args.scale)
+    if "decoding" in parts:
+        from launch.benchmarks import decoding
+
+        yield from decoding.decoding(folder, scale=args.scale)
     if "crossval" in parts:
         from launch.benchmarks import crossval
 
