@@ -6,6 +6,7 @@ recording's bytes through the socket.
 """
 
 import ctypes
+import io
 import json
 import mmap
 import os
@@ -40,45 +41,41 @@ MEMORY_BYTES = 2**30
 PR_SET_NO_NEW_PRIVS = 38
 
 
-class Wanted:
-    """A recording's bytes as libsndfile's callbacks read them; they lie with the parent.
-
-    libsndfile also seeks before the beginning of broken files, and takes fewer bytes than it asked for
-    as the end of the file.
-    """
+class Wanted(io.RawIOBase):
+    """A recording's bytes, which lie with the parent; a part of them is in the shared memory."""
 
     def __init__(self, parent: socket.socket, shared: memoryview, size: int, first: int) -> None:
         self._parent = parent
         self._shared = shared
-        self._size = size
+        self.size = size
         self._place = 0
         self._start, self._content = 0, shared[:first]
 
-    def tell(self) -> int:
-        """The place."""
-        return self._place
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place, or to the beginning where it would lie before that."""
-        self._place = max(0, (0, self._place, self._size)[whence] + offset)
+        """Go to a place; `Callbacks` knows no other way."""
+        self._place = offset if whence == 0 else self._place + offset
         return self._place
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer, as far as the file goes."""
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes; none at the end."""
         try:
-            filled = 0
-            while filled < len(buffer) and self._place < self._size:
-                begin = self._place - self._start
-                if not 0 <= begin < len(self._content):
-                    self._load()
-                    begin = self._place - self._start
-                part = self._content[begin : begin + len(buffer) - filled]
-                if not part:  # the file is shorter than it was
-                    break
-                buffer[filled : filled + len(part)] = part
-                filled += len(part)
-                self._place += len(part)
-            return filled
+            if self._place >= self.size:
+                return 0
+            if not 0 <= self._place - self._start < len(self._content):
+                self._load()
+            begin = self._place - self._start
+            part = self._content[begin : begin + len(buffer)]
+            memoryview(buffer)[: len(part)] = part
+            self._place += len(part)
+            return len(part)
         except BaseException:  # the caller is C and would take it for the end of the file
             os.abort()
 
@@ -87,6 +84,18 @@ class Wanted:
         send(self._parent, WANT, self._place)
         _, _, size = receive(self._parent)
         self._content = self._shared[:size]
+
+
+class Callbacks(io.BufferedReader):
+    """The same as libsndfile reads them: in small parts, and before the beginning of broken files."""
+
+    raw: Wanted
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, or to the beginning where it would lie before that."""
+        if whence:
+            offset += self.tell() if whence == 1 else self.raw.size
+        return super().seek(max(0, offset))
 
 
 def receive(parent: socket.socket) -> tuple[bytes, int, int]:
@@ -150,7 +159,8 @@ class Decoder:
 
     def _open(self, size: int, first: int) -> None:
         self._broke = None
-        file = self._soundfile.SoundFile(Wanted(self._parent, self._shared, size, first))
+        wanted = Wanted(self._parent, self._shared, size, first)
+        file = self._soundfile.SoundFile(Callbacks(wanted, WANT_BYTES))
         names = ("samplerate", "channels", "frames", "format", "subtype", "extra_info")
         say(self._parent, INFO, {name: getattr(file, name) for name in names})
         self._file = file

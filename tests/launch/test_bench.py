@@ -45,6 +45,15 @@ def test_a_part_alone(capsys):
     assert [figure["name"] for figure in answer["figures"]] == ["bare model"]
 
 
+def test_what_other_processes_cost(capsys):
+    answer = measured(capsys, "decoding", "--scale", "0.01")
+    figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
+    assert min(figures.values()) > 0
+    for kind in ("wav", "flac", "ogg", "mp3"):
+        assert 0.02 < figures["decode / in this process", f"{kind}, 48 kHz"] < 5
+    assert figures["a decoder's memory", "its own"] < 40
+
+
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
