@@ -79,9 +79,7 @@ def build_parser(prog: str) -> Parser:
         help="to time the bare model, each time (default 10)",
     )
     add("--profile", action="store_true", help="with plumbing: the functions that cost most")
-    add(
-        "--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS
-    )  # of the parts behind the first four
+    add("--scale", type=above_zero, default=1.0, help=argparse.SUPPRESS)  # of parts
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser

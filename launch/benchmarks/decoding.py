@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -66,27 +67,47 @@ def _start(path: Path) -> None:
     _decode(path)
 
 
-def _decode(path: Path) -> None:
-    with _opened(path) as file, Recording(file) as recording:
+def _decode(path: Path, kind: type[Recording] = Recording) -> None:
+    with _opened(path) as file, kind(file) as recording:
         for start in range(0, recording.info.frames, BLOCK):
             recording.read(start, start + BLOCK)
 
 
 def _decode_here(path: Path) -> None:
-    with _opened(path) as file, soundfile.SoundFile(_Callbacks(file)) as recording:
-        for _ in range(0, recording.frames, BLOCK):
-            parts = [recording.read(DECODE_FRAMES, "float32") for _ in range(0, BLOCK, DECODE_FRAMES)]
-            assert all(np.isfinite(part).all() for part in parts)
-            np.concatenate(parts)
+    _decode(path, _RecordingHere)
+
+
+class _RecordingHere(Recording):
+    """The same without another process."""
+
+    def _open(self) -> Any:
+        return _DecodedHere(self._bytes)
+
+
+class _DecodedHere:
+    """What a recording needs of a `DecodedFile`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._sound = soundfile.SoundFile(_Callbacks(file))
+        for name in ("samplerate", "channels", "frames", "format", "subtype", "extra_info"):
+            setattr(self, name, getattr(self._sound, name))
+        self.close = self._sound.close
+
+    def read(self, count: int) -> Iterator[np.ndarray]:
+        while count > 0:
+            part = self._sound.read(min(count, DECODE_FRAMES), "float32", always_2d=True)
+            yield part
+            count -= len(part)
 
 
 class _Callbacks:
     """A file as libsndfile's callbacks need it: they may not raise."""
 
-    def __init__(self, file: io.BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.tell = file.tell
         self.error: Exception | None = None
+        file.seek(0)
 
     def read(self, size: int) -> bytes:
         try:
