@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Loads the DAGs of l3flow schedule in the tests; its requirements and ours do not go together.
-AIRFLOW := apache-airflow-core==3.1.8
+AIRFLOW := 3.1.8
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 export CUDA_VISIBLE_DEVICES ?= -1
@@ -35,9 +35,9 @@ $(VENV)/.demo $(VENV)/.demo-gcs $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/pyth
 	@touch $@
 
 $(VENV)/airflow/.$(AIRFLOW): | $(BIN)/python
-	@echo "Installing $(AIRFLOW) into $(VENV)/airflow, for the tests (a minute or two) ..."
+	@echo "Installing Airflow $(AIRFLOW) into $(VENV)/airflow, for the tests (a minute or two) ..."
 	@$(BIN)/python -m venv --clear $(VENV)/airflow
-	@$(VENV)/airflow/bin/python -m pip install --quiet --disable-pip-version-check '$(AIRFLOW)' \
+	@$(VENV)/airflow/bin/python -m pip install --quiet --disable-pip-version-check apache-airflow-core==$(AIRFLOW) \
 		> $(VENV)/airflow.log 2>&1 || { cat $(VENV)/airflow.log; exit 1; }
 	@touch $@
 

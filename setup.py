@@ -51,6 +51,7 @@ EXTRAS = STORES | {
         "mypy>=1.18,<3",
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
+        "pytest-xdist>=3.6,<4",  # test files side by side: many of them wait for other processes
         "ruff>=0.14,<1",
         "types-requests",
         "yappi>=1.6,<2",
