@@ -92,10 +92,17 @@ def deviation(spec: EmbeddingSpec, vectors: np.ndarray, reference: np.ndarray) -
     if spec.precision == "float32":
         distance = np.linalg.norm(found - expected, axis=1)
         return Deviation("relative_l2", _largest(distance, _length(expected)), FLOAT32_LIMIT)
-    distance = _length(found) * _length(expected) - (found * expected).sum(axis=1)
-    return Deviation(
-        "cosine_distance", _largest(distance, _length(found) * _length(expected)), MIXED_LIMIT
-    )
+    return Deviation("cosine_distance", _cosine_distance(found, expected), MIXED_LIMIT)
+
+
+def _cosine_distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest; zeros have no direction: they are like zeros, and unlike all else."""
+    if not np.isfinite(found).all():
+        return float("nan")
+    lengths = _length(found) * _length(expected)
+    distance = lengths - (found * expected).sum(axis=1)
+    one_is_zero = (_length(found) == 0) != (_length(expected) == 0)
+    return _largest(np.where(one_is_zero, 1.0, distance), lengths)
 
 
 def _length(vectors: np.ndarray) -> np.ndarray:

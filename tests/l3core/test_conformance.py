@@ -61,9 +61,8 @@ def test_cosine_distance_by_hand():
 def test_zeros_are_like_zeros_only(precision):
     spec, zeros = replace(EDGE, precision=precision), np.zeros((2, 64), np.float32)
     assert deviation(spec, zeros, zeros).conforms
-    if precision == "float32":
-        assert not deviation(spec, zeros + 1, zeros).conforms
-        assert not deviation(spec, zeros, zeros + 1).conforms
+    assert not deviation(spec, zeros + 1, zeros).conforms
+    assert not deviation(spec, zeros, zeros + 1).conforms
 
 
 @BOTH
@@ -157,6 +156,12 @@ def test_a_nan_is_found_in_mixed_precision():
     vectors = reference(EDGE).copy()
     vectors[1, 3] = np.nan
     assert not deviation(mixed, vectors, reference(EDGE)).conforms
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_an_overflow_is_found_and_warns_of_nothing(precision):
+    spec, expected = replace(EDGE, precision=precision), reference(EDGE)
+    assert not deviation(spec, np.full_like(expected, np.inf), expected).conforms
 
 
 def test_the_line_names_host_device_versions_and_deviation(monkeypatch):
