@@ -1,11 +1,15 @@
 """`l3flow doctor`: whether this machine can do the work, and what to do where it cannot."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from launch.options import Parser, add_output_flags
 from launch.quiet import quiet_libraries
-from launch.words import printable
+from launch.words import last_line, printable
+
+if TYPE_CHECKING:
+    from launch.checkups.finding import Finding
 
 DESCRIPTION = """\
 Look at this machine: versions, devices, weights, decoders, stores, Java; and compute what openl3 and
@@ -52,8 +56,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     asked = Asked(args.store, args.input)
     found = []
     with quiet_libraries():
-        for look in CHECKUPS.values():
-            for finding in look(asked):
+        for topic, look in CHECKUPS.items():
+            for finding in _findings(topic, look(asked)):
                 found.append(finding)
                 if not (args.json or (args.quiet and finding.state != "wrong")):
                     remedy = f" -> {finding.remedy}" if finding.state != "ok" and finding.remedy else ""
@@ -67,3 +71,16 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     elif not args.quiet:
         print(f"{wrong} of {len(found)} lines are wrong" if wrong else "nothing is wrong")
     return 1 if wrong else 0
+
+
+def _findings(topic: str, looked: "Iterator[Finding]") -> "Iterator[Finding]":
+    """What a checkup finds; that it cannot be made on this machine is a finding, too."""
+    from launch.checkups.finding import Finding
+
+    try:
+        yield from looked
+    except ImportError as error:
+        remedy = "pip install --force-reinstall the library that is named"
+        yield Finding(topic, "wrong", f"cannot be looked at: {last_line(error)}", remedy)
+    except OSError as error:
+        yield Finding(topic, "wrong", f"cannot be looked at: {last_line(error)}", "mend that first")

@@ -190,3 +190,19 @@ def test_inputs_that_cannot_be_read(tmp_path):
     corpus = write_files(tmp_path / "corpus", 1)
     found = list(stores.look(Asked(inputs=[str(corpus), str(tmp_path / "*.nothing"), "gopher://x/*"])))
     assert states(found) == [("input", "ok"), ("input", "wrong"), ("input", "wrong")]
+
+
+@pytest.mark.parametrize("error", [ImportError("libcuda.so is missing"), PermissionError("denied")])
+def test_what_cannot_be_looked_at_is_a_line_and_the_rest_is_looked_at(
+    edgel3_only, monkeypatch, capsys, error
+):
+    def broken(engine):
+        raise error
+
+    monkeypatch.setattr("l3core.engines.gpus_of", broken)
+    assert main(["doctor", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (wrong,) = [finding for finding in findings if finding["state"] == "wrong"]
+    assert wrong["topic"] == "machine"
+    assert wrong["says"] == f"cannot be looked at: {error}"
+    assert findings[-1]["topic"] == "numbers"
