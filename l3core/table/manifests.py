@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import RunError
+from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.plan import Plan, ShardPlan
 
@@ -160,4 +161,4 @@ def _rows(folder: str, names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _read(folder: str, name: str) -> dict[str, Any]:
-    return json.loads(storage.read_bytes(storage.join(folder, name)))
+    return read_json(storage.join(folder, name))

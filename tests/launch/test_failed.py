@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from l3core import storage
 from l3core.errors import TableError
 from l3core.table import failed
 from l3core.table.layout import TablePaths
@@ -207,3 +208,17 @@ def test_spec_chooses_among_failures_too(corpus, table, capsys):
     (record,) = records(table)
     assert len(json.loads(listed(capsys, table, "--json", "--spec", record["fingerprint"][:4]))) == 1
     assert json.loads(listed(capsys, table, "--json", "--spec", "s0nothing")) == []
+
+
+def test_a_damaged_manifest_does_not_hide_why_a_run_failed(corpus, table, capsys, monkeypatch):
+    whole = storage.read_bytes
+
+    def cut_off(uri):
+        return whole(uri)[:20] if "/done/" in uri else whole(uri)
+
+    monkeypatch.setattr("l3core.storage.read_bytes", cut_off)
+    assert embed(corpus, table) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    (record,) = records(table)
+    assert line == f"l3flow: {record['message']}"
+    assert (record["stage"], record["clips"]) == ("embedding", {})
