@@ -158,7 +158,7 @@ def _post_once(url: str, body: bytes) -> None:
     import requests
 
     with requests.Session() as session:
-        session.trust_env = url.startswith("https:")  # a proxy does not lead to this machine
+        session.trust_env = url.lower().startswith("https:")  # a proxy does not lead to this machine
         try:
             with session.post(
                 url,

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -166,8 +166,9 @@ def _tell_failure(
     facts = run.facts_of_failure(ending)
     if ending.code in (FAILED, INTERRUPTED) and not args.dry_run:
         _record(run, facts)
-    if args.json and not isinstance(error, BrokenPipeError):
-        print(json.dumps(facts, indent=1, sort_keys=True), flush=True)
+    if args.json:
+        with suppress(BrokenPipeError):  # whoever read it went away; the others are still told
+            print(json.dumps(facts, indent=1, sort_keys=True), flush=True)
     if notices.wanted(ending.code):
         _send(notices, facts)
 

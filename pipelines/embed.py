@@ -35,13 +35,13 @@ class _EmbedShard(beam.DoFn):
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
         paths = table_of(job)
-        embedder, deviation = model_for(job)
+        embedder, conformance = model_for(job)
         manifest = embed_shard(
             paths,
             job.run_id,
             element,
             embedder,
-            deviation=deviation,
+            conformance=conformance,
             decoders=job.decoders,
             io_concurrency=job.io_concurrency,
             max_storage_errors=job.max_storage_errors,

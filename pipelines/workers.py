@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from l3core.conformance import Deviation
 from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.downloads import limit_downloads
 from l3core.durations import limit_durations
@@ -22,7 +21,7 @@ from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
-from l3core.table.reference import check_conformance
+from l3core.table.reference import Conformance, check_conformance
 from l3core.weights import Weights, read_h5
 from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
@@ -31,7 +30,7 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
-_deviations: dict[str, Deviation] = {}  # by run: each looks at what its table says
+_checked: dict[str, Conformance] = {}  # by run: each looks at what its table says
 
 
 def table_of(job: EmbedJob) -> TablePaths:
@@ -54,11 +53,11 @@ class Loaded(NamedTuple):
 
     Attributes:
         embedder: of the job's spec.
-        deviation: from the table's reference.
+        conformance: to the table's reference.
     """
 
     embedder: Embedder
-    deviation: Deviation
+    conformance: Conformance
 
 
 def model_for(job: EmbedJob) -> Loaded:
@@ -70,10 +69,10 @@ def model_for(job: EmbedJob) -> Loaded:
     """
     embedder = _once(job.fingerprint, lambda: _load(job))
     with _lock:
-        if job.run_id not in _deviations:
-            _deviations.clear()
-            _deviations[job.run_id] = check_conformance(TablePaths(job.table), embedder)
-        return Loaded(embedder, _deviations[job.run_id])
+        if job.run_id not in _checked:
+            _checked.clear()
+            _checked[job.run_id] = check_conformance(TablePaths(job.table), embedder)
+        return Loaded(embedder, _checked[job.run_id])
 
 
 def features_for(plan: CrossvalPlan) -> ClipVectors:

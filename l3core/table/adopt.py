@@ -38,7 +38,11 @@ class FinishedShard(NamedTuple):
 
 
 def finished_shards(
-    paths: TablePaths, root: str, dead: Iterable[str], again: Collection[str] = TRIED_AGAIN
+    paths: TablePaths,
+    root: str,
+    dead: Iterable[str],
+    again: Collection[str] = TRIED_AGAIN,
+    reference: str | None = None,
 ) -> list[FinishedShard]:
     """The usable finished shards of dead runs, in the order of their first pieces.
 
@@ -47,6 +51,7 @@ def finished_shards(
         root: clip ids are paths below it; what was done below another has other ids.
         again: statuses that shall be tried again, not taken over.
         dead: runs that are fenced (`l3core.table.state.fence`): should one be alive, it cannot commit.
+        reference: of the spec; what a worker has done that was held against another one is not taken.
     """
     found = []
     for run in dead:
@@ -56,7 +61,8 @@ def finished_shards(
             continue
         for name in storage.names_below(folder, suffix=".json"):
             manifest = read_json(storage.join(folder, name))
-            if _usable(manifest, paths.staging(run, "done", manifest["staged"]), again):
+            conforms = manifest.get("reference") in (None, reference)
+            if conforms and _usable(manifest, paths.staging(run, "done", manifest["staged"]), again):
                 keys, clip = manifest["pieces"], manifest["clips"][0]["clip_id"]
                 first = keys[0][0], keys[0][3]
                 found.append(FinishedShard(run, name, manifest["staged"], clip, first, len(keys)))

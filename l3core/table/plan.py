@@ -42,6 +42,7 @@ from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
 from l3core.table.lock import lost_to
 from l3core.table.pieces import Piece, cut_pieces, key_of, shard_windows
+from l3core.table.reference import reference_of
 from l3core.table.state import TableState
 
 SHARD_CLIPS = 5000
@@ -224,7 +225,8 @@ def _stage(
 ) -> Plan:
     """Write the staging folder: shards of about `target` windows, and those of dead runs taken over."""
     claim_staging(paths, plan.run_id, plan.fingerprint, plan.root)
-    finished = finished_shards(paths, plan.root, plan.dead, again)
+    reference = reference_of(paths, plan.fingerprint) if plan.dead else None
+    finished = finished_shards(paths, plan.root, plan.dead, again, reference)
     finished = whole_shards(paths, finished, _unspool(pieces), key_of)
     owned = with_shards(paths, finished, _unspool(pieces), key_of)
     rest = (piece for piece, shard in owned if shard is None)

@@ -1,7 +1,9 @@
 """The reference of a spec, kept with its table: made by the first worker of the first run."""
 
 import base64
+import hashlib
 import socket
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +15,19 @@ from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import TablePaths
 
 
-def check_conformance(paths: TablePaths, embedder: Embedder) -> Deviation:
+class Conformance(NamedTuple):
+    """That a worker was held against a reference.
+
+    Attributes:
+        deviation: how far it is from it.
+        reference: SHA-256 that names it; a table can get another one.
+    """
+
+    deviation: Deviation
+    reference: str
+
+
+def check_conformance(paths: TablePaths, embedder: Embedder) -> Conformance:
     """Hold that a loaded model computes what the table's reference says; make it if there is none.
 
     Raises:
@@ -26,7 +40,20 @@ def check_conformance(paths: TablePaths, embedder: Embedder) -> Deviation:
     except FileNotFoundError:
         vectors = conformance.make_reference(embedder.spec, embedder.weights)
         kept = create_json(uri, _to_json(vectors))
-    return conformance.check(embedder, _from_json(uri, kept, embedder.spec.size))
+    deviation = conformance.check(embedder, _from_json(uri, kept, embedder.spec.size))
+    return Conformance(deviation, _digest(kept))
+
+
+def reference_of(paths: TablePaths, fingerprint: str) -> str | None:
+    """The name of a spec's reference; None if it has none."""
+    try:
+        return _digest(read_json(paths.reference(fingerprint)))
+    except FileNotFoundError:
+        return None
+
+
+def _digest(kept: dict[str, object]) -> str:
+    return hashlib.sha256(str(kept.get("vectors")).encode()).hexdigest()
 
 
 def _to_json(vectors: np.ndarray) -> dict[str, object]:

@@ -15,7 +15,6 @@ from l3core import storage
 from l3core.ahead import IO_CONCURRENCY, map_ahead
 from l3core.audio import AudioInfo, Recording
 from l3core.checksums import checksum_of
-from l3core.conformance import Deviation
 from l3core.embedding import Embedder
 from l3core.errors import AudioError, RunError
 from l3core.machine import usable_cores
@@ -30,6 +29,7 @@ from l3core.table.merge import merge_windows
 from l3core.table.pieces import Piece, key_of
 from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
+from l3core.table.reference import Conformance
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
 from l3core.table.windows_file import Written, file_facts, writing_windows
 from l3core.turns import Turns
@@ -138,7 +138,7 @@ def embed_shard(
     shard: str,
     embedder: Embedder,
     *,
-    deviation: Deviation | None = None,
+    conformance: Conformance | None = None,
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
     max_storage_errors: int = MOST_STORAGE_ERRORS.number,
@@ -152,7 +152,7 @@ def embed_shard(
         run_id: of the run.
         shard: its name.
         embedder: of the run's spec.
-        deviation: of this worker from the spec's reference, for the receipt.
+        conformance: of this worker to the spec's reference, for the receipt.
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
         max_storage_errors: of the run; with more in this shard alone it need not go on.
@@ -200,7 +200,8 @@ def embed_shard(
         "bytes_read": watch.bytes_read,
         "host": socket.gethostname(),
         "device": embedder.engine.device,
-        "deviation": deviation._asdict() if deviation else None,
+        "deviation": conformance.deviation._asdict() if conformance else None,
+        "reference": conformance.reference if conformance else None,
     }
     there = create_json(manifest_uri, manifest)
     if there["staged"] != name:  # another try was faster

@@ -91,7 +91,7 @@ def make_table(folder: Path, count: int) -> None:
     record = {"layout": LAYOUT_VERSION, "run_id": "first", "fingerprint": FINGERPRINT, "root": "/corpus"}
     record |= {"commit": 1, "files_added": files, "files_removed": []}
     write_ledger(paths.at(LEDGER), _batches(count))
-    write_json(join(paths.journal, "00000001.json"), {"record": record})
+    write_json(join(paths.journal, "00000001.json"), {"record": record, "staged": {}})
     write_json(paths.record("first"), record)
 
 

@@ -190,6 +190,7 @@ def test_json_is_the_run_record(tmp_path, capsys, bad):
     said = json.loads(out)
     assert said.pop("table") == str(table)
     assert said.pop("peak_rss_bytes") > 10_000_000
+    assert (said.pop("status"), said.pop("exit_code"), said.pop("message")) == ("ok", 0, "")
     assert said == json.loads(record.read_text())
     assert said["clips"] == {"ok": 2} | ({"empty": 1} if bad else {})
 
