@@ -83,12 +83,12 @@ class DecoderProcess:
         return self._process.pid
 
     def is_done(self) -> bool:
-        """Whether it has closed the file that it was told to close."""
+        """Whether it lives and has closed the file that it was told to close."""
         try:
             kind, _, _ = self.receive()
         except DecoderLostError:
             return False
-        return kind == child.DONE
+        return kind == child.DONE and self._process.poll() is None
 
     def begin_step(self) -> None:
         """What the process does from here on may take `STEP_S`."""

@@ -228,7 +228,9 @@ def test_an_idle_decoder_that_was_killed_is_replaced():
     content = encoded()
     calm = parts_of(io.BytesIO(content))
     (process,) = decoders_of(os.getpid())
+    time.sleep(0.3)  # it has answered that the file is closed
     os.kill(process, signal.SIGKILL)
+    wait_for_end([process])
     file = HarmfulFile(content, signal.SIGABRT, 100_000, times=1)  # and this one may still crash once
     assert parts_of(file) == calm
 
@@ -295,6 +297,7 @@ LIES = {
 @pytest.mark.parametrize(("answer", "frames"), LIES.values(), ids=LIES)
 def test_a_decoder_that_was_taken_over_is_not_believed(monkeypatch, answer, frames):
     monkeypatch.setattr(decoder, "START", LIAR.format(answer=answer, frames=frames))
+    monkeypatch.setattr(decoder, "SILENT_S", 20.0)  # who believes it waits for more
     with pytest.raises(AudioError, match="the decoder does not keep to its protocol") as caught:
         parts_of(io.BytesIO(encoded(frames=99)))
     assert caught.value.status == "unreadable"
