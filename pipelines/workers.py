@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
-_checked: dict[str, Conformance] = {}  # by run: each looks at what its table says
+_checked: dict[tuple[str, str], Conformance] = {}  # by run: each looks at what its table says
 
 
 def table_of(job: EmbedJob) -> TablePaths:
@@ -69,10 +69,11 @@ def model_for(job: EmbedJob) -> Loaded:
     """
     embedder = _once(job.fingerprint, lambda: _load(job))
     with _lock:
-        if job.run_id not in _checked:
+        run = job.table, job.run_id
+        if run not in _checked:
             _checked.clear()
-            _checked[job.run_id] = check_conformance(TablePaths(job.table), embedder)
-        return Loaded(embedder, _checked[job.run_id])
+            _checked[run] = check_conformance(TablePaths(job.table), embedder)
+        return Loaded(embedder, _checked[run])
 
 
 def features_for(plan: CrossvalPlan) -> ClipVectors:
