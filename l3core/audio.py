@@ -24,6 +24,7 @@ EXTENSIONS = frozenset(
 # libsndfile reads the rates and channel counts of a header as they are; beyond these it is a lie.
 MAX_SAMPLE_RATE_HZ = 4_000_000
 MAX_CHANNELS = 1024
+MAX_FRAMES = 2**63 - 1  # the ledger holds no more
 # Decoders whose samples after a seek differ from those of reading on: measured with libsndfile 1.2.2,
 # a few of a hundred seeks in Vorbis are off by up to a thousand samples, MP3 by rounding.
 READ_ON_ONLY = ("VORBIS", "MPEG")
@@ -157,6 +158,8 @@ class Recording:
             raise AudioError("unreadable", f"the header claims {info.sample_rate_hz} Hz")
         if not 1 <= info.channels <= MAX_CHANNELS:
             raise AudioError("unreadable", f"the header claims {info.channels} channels")
+        if frames > MAX_FRAMES:
+            raise AudioError("unreadable", f"the header claims {frames} frames")
         if frames <= 0:
             raise AudioError("empty", "the file has a header but no samples")
         if file.frames > 3600 * max_duration() * info.sample_rate_hz:  # not what a header claims only

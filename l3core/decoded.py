@@ -54,7 +54,7 @@ class DecodedFile:
             self.frames = int(facts["frames"])
             self.format, self.subtype = str(facts["format"]), str(facts["subtype"])
             self.extra_info = str(facts["extra_info"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self._process.broken() from None
 
     def __del__(self) -> None:

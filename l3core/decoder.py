@@ -5,6 +5,7 @@ as recordings have been open at the same time. They end with this process, howev
 """
 
 import atexit
+import ctypes
 import fcntl
 import json
 import mmap
@@ -42,6 +43,9 @@ START = (
     "main(sys.argv[2:])"
 )
 HERE = Path(__file__).parent
+# Of Linux: not every Python has names for them.
+MFD_CLOEXEC, MFD_ALLOW_SEALING = 1, 2
+F_ADD_SEALS, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 1, 2, 4
 
 
 class DecoderLostError(Exception):
@@ -111,9 +115,11 @@ class DecoderProcess:
         if size > MOST_WORDS_BYTES:
             raise self.broken()
         try:
-            return json.loads(self.fill(bytearray(size)))
-        except ValueError:
+            value = json.loads(self.fill(bytearray(size)))
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        except (ValueError, RecursionError):
             raise self.broken() from None
+        return value
 
     def fill(self, buffer: Any) -> Any:
         """Receive as many bytes as a buffer has, and return it."""
@@ -231,17 +237,28 @@ def _shared_memory() -> IO[bytes]:
     """A file without a name; the process cannot take any of it away from under this one."""
     file: IO[bytes]
     if sys.platform == "linux":
-        file = os.fdopen(os.memfd_create("l3flow", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+b")
+        file = os.fdopen(_memfd(), "r+b")
     else:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     file.truncate(child.SHARED_BYTES)
     if sys.platform == "linux":
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+        fcntl.fcntl(file, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
+    return file
+
+
+def _memfd() -> int:
+    """What `os.memfd_create` gives, which a Python that was built with an old glibc (conda's) lacks."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    file = int(libc.memfd_create(b"l3flow", MFD_CLOEXEC | MFD_ALLOW_SEALING))
+    if file < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
     return file
 
 
 def _start(theirs: socket.socket, shared: IO[bytes]) -> subprocess.Popen[bytes]:
+    if not sys.executable:  # as in a program that has Python built in
+        raise FileNotFoundError("sys.executable does not say where Python is")
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(os.path.abspath, sys.path)],
         stdin=theirs.fileno(),

@@ -7,9 +7,9 @@ _OGG_PAGE_BYTES = 65_307
 _OGG_LAST_PAGE = 4
 # How libsndfile's log tells a header that promises more than the file holds.
 _CLAIM_IN_BYTES = re.compile(
-    r"^ *(?:data|SSND|riff|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+    r"^ *(?:data|SSND|riff|Data Size) *: (\d{1,20}) \(should be (\d{1,20})\)", re.MULTILINE
 )
-_CLAIM_IN_FRAMES = re.compile(r"from 'ds64' chunk of (\d+)")
+_CLAIM_IN_FRAMES = re.compile(r"from 'ds64' chunk of (\d{1,20})")
 # Bytes by which a header may promise too much without being called cut: some writers count it in.
 _HEADER_SLACK = 64
 # Sizes that writers leave in a header when they do not know the length (pipes, recorders that crashed).

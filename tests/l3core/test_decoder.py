@@ -1,5 +1,6 @@
 """Decoders crash, hang, grow and are left alone: it costs one recording, and nothing is left."""
 
+import fcntl
 import io
 import os
 import signal
@@ -289,6 +290,10 @@ LIES = {
     "words without an end": ("send(parent, WRONG, 0, 2**31)", ""),
     "no facts": ("say(parent, INFO, [])", ""),
     "no numbers": ("say(parent, INFO, facts | {'channels': None})", ""),
+    "infinity": ("say(parent, INFO, facts | {'samplerate': float('inf')})", ""),
+    "half a letter": ("say(parent, INFO, facts | {'format': chr(0xD800)})", ""),
+    "half a letter in an error": ("say(parent, WRONG, chr(0xD800))", ""),
+    "JSON without an end": ("parent.sendall(HEAD.pack(INFO, 0, 10**5) + b'[' * 10**5)", ""),
     "more frames than were asked for": (TRUE, "send(parent, FRAMES, 100)"),
     "frames without an end": (TRUE, "send(parent, FRAMES, 2**62)"),
 }
@@ -303,6 +308,16 @@ def test_a_decoder_that_was_taken_over_is_not_believed(monkeypatch, answer, fram
     assert caught.value.status == "unreadable"
 
 
+@pytest.mark.parametrize("digits", [20, 5_000])
+def test_a_claim_that_no_number_of_the_ledger_holds_is_not_believed(monkeypatch, digits):
+    claim = f"say(parent, INFO, facts | {{'extra_info': \"from 'ds64' chunk of \" + '9' * {digits}}})"
+    monkeypatch.setattr(decoder, "START", LIAR.format(answer=claim, frames=""))
+    monkeypatch.setattr(decoder, "SILENT_S", 1.0)  # it does not say that it has closed the file
+    with pytest.raises(AudioError, match="the header claims 99999999999999999999 frames") as caught:
+        Recording(io.BytesIO(encoded(frames=99)))
+    assert caught.value.status == "unreadable"
+
+
 def test_a_decoder_that_asks_for_ever_is_ended(monkeypatch):
     forever = "while True: send(parent, WANT); receive(parent); time.sleep(0.01)"
     monkeypatch.setattr(decoder, "START", LIAR.format(answer=forever, frames=""))
@@ -311,12 +326,15 @@ def test_a_decoder_that_asks_for_ever_is_ended(monkeypatch):
         Recording(io.BytesIO(encoded()))
 
 
-@pytest.mark.parametrize("why", ["no interpreter", "no soundfile", "no memory"])
+@pytest.mark.parametrize("why", ["no interpreter", "unknown", "no soundfile", "no memory"])
 def test_a_decoder_that_cannot_be_started_is_no_files_fault(monkeypatch, why):
     match = "a decoder cannot be started: "
     if why == "no interpreter":
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         match += ".*No such file"
+    elif why == "unknown":
+        monkeypatch.setattr(sys, "executable", None)
+        match += "sys.executable does not say where Python is"
     elif why == "no soundfile":
         monkeypatch.setattr(sys, "path", [])
         match += "ModuleNotFoundError: No module named 'soundfile'"
@@ -325,6 +343,13 @@ def test_a_decoder_that_cannot_be_started_is_no_files_fault(monkeypatch, why):
         match += r"the decoder crashed \(SIGABRT\)"
     with pytest.raises(RunError, match=match):
         Recording(io.BytesIO(encoded()))
+
+
+def test_a_python_that_was_built_with_an_old_glibc_decodes_too(monkeypatch):
+    for module, prefixes in ((os, ("memfd_", "MFD_")), (fcntl, ("F_ADD_SEALS", "F_SEAL_"))):
+        for name in [name for name in dir(module) if name.startswith(prefixes)]:
+            monkeypatch.delattr(module, name)
+    assert parts_of(io.BytesIO(encoded()))[2] is None
 
 
 SCRIPT = """
