@@ -1,6 +1,7 @@
 """A CronJob for Kubernetes 1.31 or later."""
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -33,7 +34,7 @@ def write(job: Job) -> dict[str, str]:
     """The manifest.
 
     Raises:
-        UsageError: a secret's file whose name Kubernetes cannot hold.
+        UsageError: a secret's file whose name Kubernetes cannot hold, a path where it mounts nothing.
     """
     manifest = {
         "apiVersion": "batch/v1",
@@ -141,7 +142,17 @@ def _volumes(job: Job) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             mounts.append({"name": "secret"} | where)
         secret = {"secretName": _Quoted(job.options.secret), "defaultMode": 0o440}
         volumes.append({"name": "secret", "secret": secret})
+    _check_mounts([mount["mountPath"] for mount in mounts])
     return mounts, volumes
+
+
+def _check_mounts(paths: Sequence[str]) -> None:
+    """Raise for what the API server would refuse."""
+    for path in paths:
+        if ":" in path:
+            raise UsageError(f"{path}: Kubernetes mounts nothing at a path with a colon")
+        if paths.count(path) > 1:
+            raise UsageError(f"{path}: two volumes at one path; /tmp and /cache are there already")
 
 
 def _key(file: str) -> str:

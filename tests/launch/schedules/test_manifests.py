@@ -144,6 +144,21 @@ def test_the_pod_has_no_more_rights_than_a_run_needs(capsys):
     assert set(container["resources"]) == {"requests", "limits"}
 
 
+@pytest.mark.parametrize(
+    ("volumes", "says"),
+    [
+        (["a=/data", "b=/data/"], "two volumes at one path"),
+        (["a=/tmp"], "/tmp and /cache are there already"),
+        (["a=/da:ta"], "at a path with a colon"),
+    ],
+)
+def test_kubernetes_would_not_mount_that(capsys, volumes, says):
+    flags = [word for each in volumes for word in ("--volume", each)]
+    command = ["--", "embed", "--input", "gs://b/audio", "--output", "gs://b/table"]
+    given = ["--to", "k8s", "--every", "night", "--image", "registry.example/l3flow:1", *flags]
+    assert says in refused(capsys, [*given, *command])
+
+
 TEMPLATE = ["spec", "jobTemplate", "spec", "template", "spec"]
 
 
