@@ -24,11 +24,13 @@ from tests import fake_model
 
 if __name__ == "__main__":
     fake_model.register()
-    pace = float(os.environ.get("PACE", 0))
+    pace, hold = float(os.environ.get("PACE", 0)), os.environ.get("HOLD", "")
     embed = fake_model.FakeEngine.__call__
 
     def slowly(engine, signal, starts):
         select.select([], [], [], pace)  # libfaketime fails time.sleep
+        while os.path.exists(hold):
+            select.select([], [], [], 0.02)
         return embed(engine, signal, starts)
 
     if pace:
@@ -70,6 +72,19 @@ class Month:
     flags: tuple[str, ...]
     nights: list[Night] = field(default_factory=list)
 
+    @property
+    def hold(self) -> Path:
+        """While this file is there, slow runs do not get on."""
+        return self.table.parent / "hold"
+
+    def held(self, clock: str) -> "subprocess.Popen[str]":
+        """Fire, and return when the run is at work, and as long as `hold` is there."""
+        assert not list(self.table.glob("_l3flow/lock/*.json"))
+        self.hold.touch()
+        process = self.start(clock, slow=True)
+        self.wait_for(process, lambda: any(self.table.glob("_l3flow/lock/*.json")))
+        return process
+
     def command(self, *more: str, table: Path | None = None) -> list[str]:
         """The line that the scheduler fires."""
         given = ["embed", "--input", str(self.corpus), "--output", str(table or self.table)]
@@ -90,6 +105,7 @@ class Month:
         environment = os.environ | {
             "PYTHONPATH": str(REPOSITORY),
             "PACE": str(PACE_S if slow else 0),
+            "HOLD": str(self.hold),
             "TZ": "Europe/Berlin",
             # not by the command faketime, which would be what a signal ends
             "LD_PRELOAD": str(next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))),

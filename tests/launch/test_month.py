@@ -83,11 +83,11 @@ def test_a_month(month, tmp_path, capsys):
 
     # a long run, during which the schedule fires again
     recordings.add(6)
-    long = month.start("2026-10-05 02:30:00", slow=True)
-    month.wait_for(long, lambda: any(month.table.glob("_l3flow/staging/*/done/*.json")))
+    long = month.held("2026-10-05 02:30:00")
     second = month.night(5, "2026-10-05 03:30:00")
     assert (second.code, second.lines) == (0, [])
     assert long.poll() is None  # it was still at work
+    month.hold.unlink()
     assert month.end(5, long).code == 0
 
     # killed, taken over; the machine is off for a night, and late the next day
@@ -129,8 +129,9 @@ def test_a_month(month, tmp_path, capsys):
     # stopped by systemd, by a person; the hour that comes twice; a folder that is not mounted
     recordings.add(8)
     assert month.stopped(24, "2026-10-24 02:30:00", signal.SIGTERM, shards=2).code == 130
-    first = month.start("2026-10-25 02:30:00", slow=True)  # before the clocks go back
+    first = month.held("2026-10-25 02:30:00")  # before the clocks go back
     again = month.night(25, "2026-10-25 02:30:00")
+    month.hold.unlink()
     assert (again.code, month.end(25, first).code) == (0, 0)
     recordings.replace(8)
     assert month.stopped(26, "2026-10-26 02:30:00", signal.SIGINT, shards=2).code == 130
