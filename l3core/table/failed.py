@@ -97,8 +97,28 @@ def _read(paths: TablePaths, name: str) -> dict[str, Any] | None:
         "message": "its record is damaged",
     }
     try:
-        return facts | read_json(storage.join(paths.failed, name))
+        found = read_json(storage.join(paths.failed, name))
     except TableError:
         return facts
     except FileNotFoundError:
         return None
+    return found | {"run_id": facts["run_id"]} if _is_sound(found) else facts
+
+
+def _is_sound(facts: dict[str, Any]) -> bool:
+    """Whether a record has what people are shown of it; anybody who writes to a table can write one."""
+    texts = ("fingerprint", "stage", "started_at", "failed_at")
+    kinds: dict[str, Any] = dict.fromkeys(texts, str)
+    kinds |= {"clips": dict, "duration_s": (int, float), "workers": int}
+    try:
+        for name in ("started_at", "failed_at"):
+            if facts.get(name) is not None:
+                datetime.fromisoformat(facts[name])
+    except (TypeError, ValueError):
+        return False
+    return (
+        "committed_at" not in facts
+        and all(isinstance(facts.get(name), str) for name in ("status", "message"))
+        and all(facts.get(name) is None or isinstance(facts[name], kinds[name]) for name in kinds)
+        and all(isinstance(count, int) for count in (facts.get("clips") or {}).values())
+    )

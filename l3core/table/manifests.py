@@ -1,7 +1,6 @@
 """Manifests of a run's finished shards, put together to ledger rows."""
 
 import heapq
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -115,7 +114,7 @@ def read_manifests(paths: TablePaths, plan: Plan) -> Iterator[dict[str, Any]]:
 def _read_manifest(paths: TablePaths, plan: Plan, shard: ShardPlan) -> dict[str, Any]:
     uri = paths.staging(plan.run_id, "done", f"{shard.name}.json")
     try:
-        manifest = json.loads(storage.read_bytes(uri))
+        manifest = read_json(uri)
     except FileNotFoundError:
         raise RunError(f"shard {shard.name} was not finished; run it again") from None
     if len(manifest["clips"]) != shard.pieces:

@@ -222,3 +222,25 @@ def test_a_damaged_manifest_does_not_hide_why_a_run_failed(corpus, table, capsys
     (record,) = records(table)
     assert line == f"l3flow: {record['message']}"
     assert (record["stage"], record["clips"]) == ("embedding", {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"message": 5},
+        {"status": None},
+        {"started_at": "yesterday"},
+        {"failed_at": 7},
+        {"committed_at": "2026-01-01T00:00:00+00:00"},
+        {"duration_s": "long"},
+        {"clips": {"ok": "many"}},
+        {"fingerprint": []},
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_shown_as_damaged(corpus, table, capsys, tmp_path, change):
+    assert embed(corpus, table, "--max-unreadable", "0") == 1
+    (path,) = (table / "_l3flow/failed").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    assert "its record is damaged" in listed(capsys, table)
+    assert "its record is damaged" in listed(capsys, table, "--json")
+    assert main(["runs", "--table", str(table), "--plot", str(tmp_path / "page.html")]) == 0
