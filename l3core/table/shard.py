@@ -106,6 +106,7 @@ class _Reader:
                 with self._turns.turn(), self._watch.timing("resample"):
                     segment = next(segments, None)
             except AudioError as error:
+                error.__traceback__ = error.__context__ = None  # they hold decoders that have crashed
                 outcome.error = error
                 self._failures.count(error)
                 return

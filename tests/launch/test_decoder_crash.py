@@ -1,10 +1,15 @@
 """A file that crashes its decoder costs its own row, and one that is too long is not read."""
 
+import os
+from pathlib import Path
+
 import pytest
 import soundfile
 
 from l3core import read_windows
+from l3core.decoder import decoders
 from l3core.durations import LIMIT
+from l3core.table import shard
 from launch.main import main
 from tests import bad_corpus
 from tests.corpus import ledger
@@ -59,6 +64,23 @@ def test_a_file_that_crashes_its_decoder_costs_its_row(corpus, tmp_path):
         assert other["status"] == "ok"
     assert main(["verify", "--table", str(tmp_path / "with"), "--quiet"]) == 0
     assert embed(corpus, tmp_path / "with", "--strict") == 3  # known by now, and not decoded again
+
+
+def test_decoders_that_crashed_leave_no_memory_while_their_shard_goes_on(corpus, tmp_path, monkeypatch):
+    seen, real = [], shard._without_failed
+
+    def looking(file, written, outcomes):
+        if any(outcome.error for outcome in outcomes):
+            names = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+            seen.append((sum("memfd:l3flow" in name for name in names), len(decoders.idle)))
+        return real(file, written, outcomes)
+
+    monkeypatch.setattr(shard, "_without_failed", looking)
+    for number in range(2):
+        (corpus / f"{number} {BOMB}").write_bytes(bomb(125))
+    assert embed(corpus, tmp_path / "table") == 0
+    assert seen
+    assert all(memories <= idle for memories, idle in seen), seen
 
 
 def test_a_recording_that_is_too_long_has_its_row(corpus, tmp_path):
