@@ -197,12 +197,13 @@ class Decoder:
 def restrict() -> None:
     """Give up what decoding does not need."""
     limits = {
-        resource.RLIMIT_AS: MEMORY_BYTES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 4,  # those that are open
         resource.RLIMIT_NPROC: 0,
     }
+    if sys.platform == "linux":  # macOS refuses what is less than a process has mapped
+        limits[resource.RLIMIT_AS] = MEMORY_BYTES
     for what, most in limits.items():
         _, hard = resource.getrlimit(what)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
