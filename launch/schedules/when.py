@@ -13,6 +13,17 @@ WORDS = (
     "as cron has them"
 )
 NIGHT = "30 4 * * *"  # in no time zone do clocks change at that time (a test looks)
+# Other words for the same; those with an @ are cron's own, and mean its times.
+SAME = {
+    **dict.fromkeys(("nightly", "day", "daily", "1 day", "24 hours", "24h", "1d"), NIGHT),
+    "hourly": "0 * * * *",
+    **dict.fromkeys(("week", "weekly"), "30 4 * * 0"),
+    **dict.fromkeys(("month", "monthly"), "30 4 1 * *"),
+    **dict.fromkeys(("@daily", "@midnight"), "0 0 * * *"),
+    "@hourly": "0 * * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+}
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -101,11 +112,12 @@ def parse_every(text: str) -> When:
 
 
 def _fields_of(text: str) -> list[str]:
-    words = " ".join(text.lower().split())
-    if words == "night":
-        return NIGHT.split()
-    if match := re.fullmatch(r"(?:(\d+) )?(minute|hour)s?", words):
-        return _each(int(match[1] or 1), match[2], text)
+    words = " ".join(text.lower().split()).removeprefix("every ")
+    if words == "night" or words in SAME:
+        return SAME.get(words, NIGHT).split()
+    if match := re.fullmatch(r"(?:(\d+) ?)?(minute|hour)s?|(\d+) ?(m|h)", words):
+        number, unit = match[1] or match[3] or 1, match[2] or match[4]
+        return _each(int(number), {"m": "minute", "h": "hour"}.get(unit, unit), text)
     days = {"day": "*", "weekday": "1-5"} | {name: str(each) for each, name in enumerate(_WEEKDAYS)}
     if match := re.fullmatch(rf"({'|'.join(days)}) at (\d\d?):(\d\d)", words):
         return [match[3], match[2], "*", "*", days[match[1]]]
