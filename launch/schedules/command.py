@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 from l3core.errors import UsageError
@@ -60,9 +61,13 @@ def build_parser(prog: str) -> Parser:
     add("--env-file", metavar="FILE", help="cron, systemd: NAME=VALUE lines, for env:NAME")
     add("--log", metavar="FILE", help="cron: all that it says (default ~/NAME.log)")
     add("--user", metavar="NAME", help="systemd: who runs it (default: you)")
-    add("--image", metavar="IMAGE", help="k8s: with l3flow in it")
+    add("--image", metavar="IMAGE", help="k8s: with l3flow in it (default l3flow:VERSION)")
     add("--secret", metavar="NAME", help="k8s: a Secret with the keys that env:NAME and file:PATH need")
-    add("--service-account", metavar="NAME", help="k8s, cloud-scheduler: who runs it")
+    add(
+        "--service-account",
+        metavar="NAME",
+        help="k8s, cloud-scheduler: who runs it (Google: l3flow@...)",
+    )
     add(
         "--volume",
         action="append",
@@ -71,9 +76,13 @@ def build_parser(prog: str) -> Parser:
         help="k8s, cloud-scheduler, airflow: a folder that is there where the command runs; for k8s a "
         "PersistentVolumeClaim to be mounted",
     )
-    add("--project", metavar="ID", help="cloud-scheduler: of Google Cloud")
-    add("--region", metavar="REGION", help="cloud-scheduler: of the Cloud Run job")
-    add("--job", metavar="NAME", help="cloud-scheduler: the Cloud Run job, whose command is l3flow")
+    add("--project", metavar="ID", help="cloud-scheduler: of Google Cloud (default: gcloud's variables)")
+    add("--region", metavar="REGION", help="cloud-scheduler: of the Cloud Run job (default: the same)")
+    add(
+        "--job",
+        metavar="NAME",
+        help="cloud-scheduler: the Cloud Run job, whose command is l3flow (default l3flow)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no notes, only the text and errors")
     parser.add_argument("--json", action="store_true", help="print files and command as JSON")
     return parser
@@ -109,6 +118,7 @@ def make_job(args: argparse.Namespace, command: Sequence[str]) -> Job:
     if args.to not in TARGETS:
         raise UsageError(f"--to must be one of {', '.join(TARGETS)}, got {args.to!r}")
     target = TARGETS[args.to]
+    _fill_in(args)
     _check_flags(args, target)
     with naming("--every"):
         when = parse_every(args.every)
@@ -146,6 +156,22 @@ def make_job(args: argparse.Namespace, command: Sequence[str]) -> Job:
             job=args.job or "",
         ),
     )
+
+
+def _fill_in(args: argparse.Namespace) -> None:
+    """What needs no asking: an image of this version, and what gcloud's variables say."""
+    if args.to == "k8s":
+        args.image = args.image or f"l3flow:{version('l3flow')}"
+    if args.to == "cloud-scheduler":
+        args.job = args.job or "l3flow"
+        args.project = args.project or _variable("CLOUDSDK_CORE_PROJECT", "GOOGLE_CLOUD_PROJECT")
+        args.region = args.region or _variable("CLOUDSDK_RUN_REGION", "CLOUDSDK_COMPUTE_REGION")
+        if args.project and not args.service_account:
+            args.service_account = f"l3flow@{args.project}.iam.gserviceaccount.com"
+
+
+def _variable(*names: str) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _check_flags(args: argparse.Namespace, target: Target) -> None:

@@ -61,7 +61,9 @@ class Job:
     def title(self) -> str:
         """One line about it."""
         zone = self.zone or "the machine's time zone"
-        words = f"every {self.every} ({self.when.cron}, {zone})"
+        word = self.every.removeprefix("every ")
+        told = word if word.endswith("ly") or word.startswith("@") else f"every {word}"
+        words = f"{told} ({self.when.cron}, {zone})"
         if self.every == self.when.cron:
             words = f"{self.every} ({zone})"
         return f"l3flow {self.argv[0]}, {words}"

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -22,8 +23,7 @@ from tests.schedules import TO, embedding, schedule
         (["--to", "cron", "--evry", "night"], "unknown option --evry, did you mean --every?"),
         (["--to", "cron", "--every", "5 hours"], "--every needs hours that divide 24"),
         (["--to", "cron", "--every", "night", "--image", "x"], "--image is for --to k8s, not cron"),
-        (["--to", "k8s", "--every", "night"], "--to k8s needs --image"),
-        (["--to", "cloud-scheduler", "--every", "night"], "--to cloud-scheduler needs --job"),
+        (["--to", "cloud-scheduler", "--every", "night"], "--to cloud-scheduler needs --project"),
         (["--to", "cron", "--every", "night", "--name", "Not so"], "--name"),
         (["--to", "cron", "--every", "night", "--name", "a" * 53], "--name"),
         (
@@ -44,6 +44,29 @@ from tests.schedules import TO, embedding, schedule
 )
 def test_options_that_are_refused(capsys, argv, says):
     assert says in refused(capsys, [*argv, *EMBED])
+
+
+def printed(capsys, *argv):
+    assert main(["schedule", *argv, *EMBED]) == 0
+    return capsys.readouterr().out
+
+
+def test_what_is_known_is_not_asked(capsys, monkeypatch):
+    manifest = printed(capsys, "--to", "k8s", "--every", "daily")
+    assert f'image: "l3flow:{version("l3flow")}"' in manifest
+    monkeypatch.setenv("CLOUDSDK_CORE_PROJECT", "my-project")
+    monkeypatch.setenv("CLOUDSDK_RUN_REGION", "europe-west1")
+    body = printed(capsys, "--to", "cloud-scheduler", "--every", "daily")
+    assert "/projects/my-project/locations/europe-west1/jobs/l3flow:run" in body
+    assert '"l3flow@my-project.iam.gserviceaccount.com"' in body
+
+
+@pytest.mark.parametrize(
+    ("every", "told"), [("daily", "daily"), ("every night", "every night"), ("hour", "every hour")]
+)
+def test_a_title_reads_well(capsys, every, told):
+    text = printed(capsys, "--to", "airflow", "--every", every)
+    assert text.startswith(f"# l3flow embed, {told} (")
 
 
 def test_cron_knows_the_machines_time_zone_only(capsys):
