@@ -126,7 +126,7 @@ def check(embedder: Embedder, reference: np.ndarray) -> Deviation:
             f"{where()} with {embedder.engine.device} computes other numbers than the reference: "
             f"{found.measure.replace('_', ' ')} {found.value:.2g}, allowed {found.limit:g} "
             f"({', '.join(f'{name} {number}' for name, number in versions().items())}); "
-            "none of its windows were kept"
+            "none of its windows are kept: run l3flow doctor there"
         )
     return found
 
