@@ -80,7 +80,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         parser.error(f"--seed needs a number of at least 0, got {args.seed}")
     with told(args, "crossval", notices_of(args)) as so_far, quiet_libraries(args.log_file):
         from launch.crossval_run import crossvalidate, preview  # after --help
-        from launch.flink.opening import runner_of
+        from launch.runners import runner_of
 
         reach_places(
             {"--dataset-root": args.dataset_root, "--table": args.table, "--output": args.output}

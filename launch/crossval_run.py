@@ -21,8 +21,8 @@ from l3core.table.json_objects import read_json, write_json
 from l3core.table.layout import TablePaths
 from l3core.urls import refuse_web
 from launch.exits import DONE
-from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
+from launch.runners import Runner, how_job_is
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.tables import new_run_id
@@ -36,7 +36,7 @@ TIMED_STEPS = 20  # of the training, in a dry run
 def crossvalidate(
     args: argparse.Namespace,
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
     run: RunSoFar,
 ) -> None:
     """Train what is not trained yet, and say how good it is.
@@ -44,7 +44,7 @@ def crossvalidate(
     Args:
         args: of the command.
         beam_options: further options of Beam.
-        flink: what runs the pipeline; None: this process.
+        runner: what runs the pipeline; None: this process.
         run: is told how it ended.
     """
     paths = _output(args)
@@ -59,16 +59,16 @@ def crossvalidate(
     try:
         with interruptible():
             if todo:
-                _train(args, plan, paths, folds, todo, beam_options, flink)
+                _train(args, plan, paths, folds, todo, beam_options, runner)
             else:
                 finish(paths, plan, folds)
     except KeyboardInterrupt:
         done = len(folds) - len(_to_train(paths, plan, folds))
-        _say_what_goes_on(paths, plan, flink)
+        _say_what_goes_on(paths, plan, runner)
         raise Interrupted(
             f"interrupted; {done} of {len(folds)} folds are trained, the same command goes on from there"
         ) from None
-    if todo and flink and flink.detach:
+    if todo and runner and runner.detach:
         run.ending = ("submitted", "its job goes on without this command")
         return
     summary = read_json(paths.summary)
@@ -150,32 +150,32 @@ def _train(
     folds: list[str],
     todo: list[str],
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
 ) -> None:
     with without_collection():
         from pipelines.crossval import build_pipeline, run_local  # Beam takes a second to load
         from pipelines.workers import features_for
 
     _refuse_if_training(paths, plan)
-    flink = flink.with_slots() if flink else None
+    runner = runner.with_slots() if runner else None
     # as the workers will do: what is wrong with the features or the folds is told before training
     features = features_for(plan)
     for name in todo:
         fold = Fold.from_name(name)
         plan.parts(features.clips, fold)
     job = CrossvalJob(output=paths.root, digest=plan.digest)
-    flink_job = flink.job(f"crossval-{new_run_id()}") if flink else None
-    if flink_job:
-        write_json(paths.job(plan.digest), flink_job)
+    runner_job = runner.job(f"crossval-{new_run_id()}") if runner else None
+    if runner_job:
+        write_json(paths.job(plan.digest), runner_job)
     look = CrossvalProgress(paths, plan, todo)
     with showing_progress(look, describe_training, quiet=args.quiet or args.json):
         try:
-            if flink is None or flink_job is None:
+            if runner is None or runner_job is None:
                 run_local(job, folds=folds, todo=todo, beam_options=beam_options)
                 return
-            flink.run(
+            runner.run(
                 partial(build_pipeline, job=job, folds=folds, todo=todo),
-                name=flink_job["name"],
+                name=runner_job["name"],
                 beam_options=beam_options,
                 submitted=partial(_say_submitted, args),
             )
@@ -199,9 +199,9 @@ def _refuse_if_training(paths: OutputPaths, plan: CrossvalPlan) -> None:
         raise BusyError(f"job {job['name']} at {job['master']} is training these folds: wait for it")
 
 
-def _say_what_goes_on(paths: OutputPaths, plan: CrossvalPlan, flink: FlinkRunner | None) -> None:
+def _say_what_goes_on(paths: OutputPaths, plan: CrossvalPlan, runner: Runner | None) -> None:
     """Say so where the job could not be stopped."""
-    if flink and storage.is_object(paths.job(plan.digest)):
+    if runner and storage.is_object(paths.job(plan.digest)):
         job = read_json(paths.job(plan.digest))
         if how_job_is(job) in ("running", "unknown"):
             print(f"l3flow: {job['name']} at {job['master']} may go on", file=sys.stderr)
@@ -214,7 +214,9 @@ def _say_submitted(args: argparse.Namespace, job_id: str) -> None:
         print(json.dumps({"job": job_id, "output": storage.absolute(args.output)}))
     else:
         print(
-            job_id if args.quiet else f"submitted: Flink job {job_id}; the same command shows the result"
+            job_id
+            if args.quiet
+            else f"submitted: {args.runner.title()} job {job_id}; the same command shows the result"
         )
 
 

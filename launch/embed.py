@@ -151,7 +151,7 @@ def _embed(
     args: argparse.Namespace, spec: EmbeddingSpec, beam_options: Sequence[str], so_far: RunSoFar
 ) -> int:
     from launch.embed_run import embed_table, preview_table  # after --help
-    from launch.flink.opening import runner_of
+    from launch.runners import runner_of
     from launch.summary import say_skipped
     from launch.tables import table_at
 
@@ -161,9 +161,9 @@ def _embed(
     if args.dry_run:
         preview_table(args, paths, spec)
         return DONE
-    flink = runner_of(args, beam_options, {"--output": args.output})
+    runner = runner_of(args, beam_options, {"--output": args.output})
     try:
-        embed_table(args, paths, spec, beam_options, flink, so_far)
+        embed_table(args, paths, spec, beam_options, runner, so_far)
     except BusyError as error:
         if args.if_running == "fail":
             raise

@@ -21,7 +21,7 @@ from l3core.table.progress import RunProgress
 from l3core.table.rewrite import MOST_SMALL, plan_rewrites, rewrite_files
 from l3core.table.state import load_state
 from l3core.weights import Weights, to_h5
-from launch.flink.run import FlinkRunner
+from launch.runners import Runner
 from launch.screen import describe_embedding, showing_progress
 from launch.summary import say_submitted
 from launch.tables import failure
@@ -36,7 +36,7 @@ def execute(
     spec: EmbeddingSpec,
     weights: Weights,
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
 ) -> dict[str, Any] | None:
     """Do what a plan says, until its commit.
 
@@ -47,7 +47,7 @@ def execute(
         spec: what to embed.
         weights: of its model.
         beam_options: further options of Beam.
-        flink: what runs the pipeline; None: this process.
+        runner: what runs the pipeline; None: this process.
 
     Returns:
         The run record; None if the run goes on without us.
@@ -61,7 +61,7 @@ def execute(
         "host": socket.gethostname(),
         "versions": versions(),
         "weights": weights.origin,
-        "workers": (flink.slots if flink else args.workers) or 1,
+        "workers": (runner.slots if runner else args.workers) or 1,
     }
     if plan.empty:
         return record_unchanged(paths, load_state(paths), plan, info)
@@ -69,8 +69,8 @@ def execute(
         for name in plan_rewrites(paths, plan.run_id):
             rewrite_files(paths, plan.run_id, name)
         return commit_run(paths, plan.run_id, info=info)
-    if flink:
-        info["job"] = flink.job(plan.run_id)
+    if runner:
+        info["job"] = runner.job(plan.run_id)
     weights_uri = paths.weights(weights.digest)
     if not storage.is_object(weights_uri):
         layers = spec.network.layer_shapes(spec)
@@ -90,12 +90,12 @@ def execute(
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
     with showing_progress(look, describe_embedding, quiet=args.quiet or args.json):
         try:
-            _run(args, job, shards, beam_options, flink)
+            _run(args, job, shards, beam_options, runner)
         except RunError as error:
             raise failure(paths, plan.run_id, last_line(error)) from None
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
             raise failure(paths, plan.run_id, last_line(error)) from error
-    return None if flink and flink.detach else read_json(paths.record(plan.run_id))
+    return None if runner and runner.detach else read_json(paths.record(plan.run_id))
 
 
 def _run(
@@ -103,17 +103,17 @@ def _run(
     job: EmbedJob,
     shards: Sequence[str],
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
 ) -> None:
     with without_collection():
         from pipelines.embed import build_pipeline, run_local  # Beam takes a second to load
 
-    if flink is None:
+    if runner is None:
         run_local(job, shards, beam_options, workers=args.workers or 1)
         return
-    flink.run(
+    runner.run(
         partial(build_pipeline, job=job, shards=shards),
-        name=flink.job(job.run_id)["name"],
+        name=runner.job(job.run_id)["name"],
         beam_options=beam_options,
         submitted=partial(say_submitted, args, job.run_id),
     )

@@ -30,8 +30,8 @@ from l3core.weights import Weights, load_weights
 from launch.embed_job import execute
 from launch.ending import after_interrupt, leaving_to_job
 from launch.exits import DONE, STRICT
-from launch.flink.run import FlinkRunner, how_job_is
 from launch.options import naming
+from launch.runners import Runner, how_job_is
 from launch.screen import (
     SHOWN_AFTER_S,
     Counted,
@@ -52,7 +52,7 @@ def embed_table(
     paths: TablePaths,
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
     run: RunSoFar,
 ) -> dict[str, Any] | None:
     """Plan, embed, commit and say what became of the input.
@@ -62,7 +62,7 @@ def embed_table(
         paths: of the table.
         spec: what to embed.
         beam_options: further options of Beam.
-        flink: what runs the pipeline; None: this process.
+        runner: what runs the pipeline; None: this process.
         run: is told what is known of the run.
 
     Returns:
@@ -75,7 +75,7 @@ def embed_table(
     run_id = run.run_id
     try:
         with saying_how_it_is(paths, run_id):
-            plan, record = _embed(args, paths, spec, beam_options, flink, run)
+            plan, record = _embed(args, paths, spec, beam_options, runner, run)
     except KeyboardInterrupt:
         raise Interrupted(after_interrupt(paths, run_id)) from None
     if record is None:
@@ -93,7 +93,7 @@ def _embed(
     paths: TablePaths,
     spec: EmbeddingSpec,
     beam_options: Sequence[str],
-    flink: FlinkRunner | None,
+    runner: Runner | None,
     run: RunSoFar,
 ) -> tuple[Plan, dict[str, Any] | None]:
     run_id = run.run_id
@@ -107,17 +107,17 @@ def _embed(
     with ExitStack() as stack:
         with _writable(args.output):
             fingerprint = run.fingerprint = spec.fingerprint(weights.digest)
-            job = flink.job(run_id) if flink else None
+            job = runner.job(run_id) if runner else None
             before = lost_to(paths, fingerprint, run_id)
             held = stack.enter_context(holding(paths, fingerprint, run_id, job=job, ask=how_job_is))
         note_silent(paths, fingerprint, [before] if before else [])
         stack.enter_context(interruptible())
-        flink = flink.with_slots() if flink else None
-        workers = run.workers = (flink.slots if flink else args.workers) or 1
+        runner = runner.with_slots() if runner else None
+        workers = run.workers = (runner.slots if runner else args.workers) or 1
         plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
         run.plan = plan
-        with leaving_to_job(paths, held, flink, run_id):
-            record = execute(args, paths, plan, spec, weights, beam_options, flink)
+        with leaving_to_job(paths, held, runner, run_id):
+            record = execute(args, paths, plan, spec, weights, beam_options, runner)
         run.record = record
         if record is None:
             run.ending = ("submitted", "its job goes on without this command")

@@ -10,18 +10,18 @@ from l3core.table.journal import repair
 from l3core.table.layout import TablePaths
 from l3core.table.lock import Holding, jobs_of
 from l3core.table.state import load_state
-from launch.flink.run import FlinkRunner
+from launch.runners import Runner
 
 
 @contextmanager
 def leaving_to_job(
-    paths: TablePaths, held: Holding, flink: FlinkRunner | None, run_id: str
+    paths: TablePaths, held: Holding, runner: Runner | None, run_id: str
 ) -> Iterator[None]:
     """Leave the lock to a job that may run on: it could not be stopped, or its cluster is away."""
     try:
         yield
     except BaseException as error:
-        if flink and flink.may_go_on(run_id):
+        if runner and runner.may_go_on(run_id):
             held.leave()
             if isinstance(error, RunError):
                 raise RunError(f"{error}; its job may go on: {_how_to_follow(paths, run_id)}") from None

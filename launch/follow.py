@@ -13,15 +13,13 @@ from l3core.table.layout import TablePaths
 from l3core.table.lock import is_held, jobs_of
 from l3core.table.plan import Plan, load_plan
 from l3core.table.progress import Progress, RunProgress
-from launch.flink.causes import cause_of
-from launch.flink.job_server import LOCAL
-from launch.flink.rest import CANCELED, FAILED, POLL_S, FlinkCluster, NoAnswerError
-from launch.flink.run import how_job_is
+from launch.runners import NoAnswerError, how_job_is, jobs_like
 from launch.screen import describe_embedding, showing_progress
 from launch.signals import Interrupted
 from launch.tables import failure
 
 ENDS_WITHIN_S = 30.0
+POLL_S = 0.5
 
 RunJob = tuple[str, dict[str, str]]  # a run's id, and its job as locks and records have it
 
@@ -31,7 +29,7 @@ def follow_job(paths: TablePaths, name: str, *, quiet: bool) -> dict[str, Any]:
 
     Args:
         paths: of the table.
-        name: Flink's id of the job, its name, or the run's id.
+        name: the cluster's id of the job, its name, or the run's id.
         quiet: show nothing.
 
     Raises:
@@ -91,14 +89,8 @@ def _let_end(job: dict[str, str]) -> None:
 
 
 def _cause(job: dict[str, str]) -> str:
-    cluster = FlinkCluster(job["master"])
-    ended = [each for each in cluster.jobs() if each.name == job["name"]]
-    for each in ended:
-        if each.state == FAILED:
-            return cause_of(cluster.failure(each.id))
-    if any(each.state == CANCELED for each in ended):
-        return "its job was cancelled"
-    return "its job finished without a commit"
+    jobs = jobs_like(job)
+    return jobs.cause_of_end(job) if jobs else "its job has ended"
 
 
 def _find(paths: TablePaths, name: str) -> RunJob:
@@ -107,9 +99,9 @@ def _find(paths: TablePaths, name: str) -> RunJob:
     for run_id, job in known:
         if name in (run_id, job["name"]):
             return run_id, job
-    for master in dict.fromkeys(job["master"] for _, job in known if job["master"] != LOCAL):
+    for master, jobs in {job["master"]: jobs_like(job) for _, job in known}.items():
         try:
-            names = {each.id: each.name for each in FlinkCluster(master).jobs()}
+            names = jobs.names_by_id(master) if jobs else {}
         except NoAnswerError:  # the run may be another cluster's
             silent.append(master)
             continue

@@ -49,7 +49,7 @@ def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
     elif args.quiet:
         print(job_id)
     else:
-        print(f"submitted: Flink job {job_id}, run {run_id}")
+        print(f"submitted: {args.runner.title()} job {job_id}, run {run_id}")
         print(f"follow it: l3flow runs --table {printable(quote(args.output))} --job {job_id}")
 
 

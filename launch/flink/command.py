@@ -142,8 +142,9 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _facts(args: argparse.Namespace) -> dict[str, Any]:
-    from launch.flink.rest import FlinkCluster, NoAnswerError
+    from launch.flink.rest import FlinkCluster
     from launch.flink.session import known_session
+    from launch.runners import NoAnswerError
 
     session = known_session(_folder(args))
     if session is None:

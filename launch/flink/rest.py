@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from l3core.errors import RunError, UsageError
+from launch.runners import NoAnswerError
 
 ANSWER_WITHIN_S = 10.0
 # A JobManager that restarts is away for a while; one that is away for longer has lost its jobs.
@@ -24,10 +25,6 @@ ENDED = (FINISHED, FAILED, CANCELED)
 # What asking ends with where another service answers, and where none does.
 _NOT_FLINK = (requests.JSONDecodeError, KeyError, TypeError, AttributeError)
 _TROUBLE = (requests.RequestException, *_NOT_FLINK)
-
-
-class NoAnswerError(RunError):
-    """A cluster does not answer, or something else does in its place."""
 
 
 class Slots(NamedTuple):

@@ -16,7 +16,8 @@ from l3core.table.lock import JobState
 from launch.flink.causes import cause_of
 from launch.flink.jars import JobServerJar
 from launch.flink.job_server import LOCAL, job_server
-from launch.flink.rest import CANCELED, ENDED, FINISHED, POLL_S, FlinkCluster, NoAnswerError
+from launch.flink.rest import CANCELED, ENDED, FAILED, FINISHED, POLL_S, FlinkCluster
+from launch.runners import NoAnswerError
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -167,6 +168,29 @@ def how_job_is(job: Mapping[str, str]) -> JobState:
     if not jobs:
         return "absent"
     return "ended" if all(each.state in ENDED for each in jobs) else "running"
+
+
+def cause_of_end(job: Mapping[str, str]) -> str:
+    """Why a job has ended without a commit, in a line."""
+    cluster = FlinkCluster(job["master"])
+    ended = [each for each in cluster.jobs() if each.name == job["name"]]
+    for each in ended:
+        if each.state == FAILED:
+            return cause_of(cluster.failure(each.id))
+    if any(each.state == CANCELED for each in ended):
+        return "its job was cancelled"
+    return "its job finished without a commit"
+
+
+def names_by_id(master: str) -> dict[str, str]:
+    """Id -> name of the jobs that a cluster knows; none of the cluster inside a process.
+
+    Raises:
+        NoAnswerError: it does not answer.
+    """
+    if master == LOCAL:
+        return {}
+    return {each.id: each.name for each in FlinkCluster(master).jobs()}
 
 
 def script_here(name: str) -> str:

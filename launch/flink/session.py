@@ -22,8 +22,9 @@ from launch.flink.configuration import CONFIGURATION, heap_of
 from launch.flink.jars import class_path
 from launch.flink.java import ADD_OPENS, find_java
 from launch.flink.job_server import free_port
-from launch.flink.rest import POLL_S, FlinkCluster, NoAnswerError
+from launch.flink.rest import POLL_S, FlinkCluster
 from launch.flink.run import HARNESS, script_here
+from launch.runners import NoAnswerError
 
 STARTS_WITHIN_S = 90.0
 STOPS_WITHIN_S = 10.0

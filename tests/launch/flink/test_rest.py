@@ -7,7 +7,8 @@ import pytest
 from l3core.errors import RunError, UsageError
 from launch.flink import rest
 from launch.flink.job_server import free_port
-from launch.flink.rest import FlinkCluster, Job, NoAnswerError, Slots
+from launch.flink.rest import FlinkCluster, Job, Slots
+from launch.runners import NoAnswerError
 from tests.flink_rest import flink_rest
 
 

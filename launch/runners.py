@@ -1,0 +1,127 @@
+"""What runs a pipeline elsewhere than in this process: one interface, and a table of those there are.
+
+A runner is opened from a command's options. What it submits is a job, which a lock and a run record name
+as `Job`: from that alone any later command can ask the cluster or service that has it.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from l3core.errors import RunError
+from l3core.table.lock import Job, JobState
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+
+class NoAnswerError(RunError):
+    """What has a job does not answer, or something else does in its place."""
+
+
+class Runner(Protocol):
+    """Where a pipeline will run; a frozen dataclass."""
+
+    @property
+    def slots(self) -> int | None:
+        """Pieces of work that are done side by side; None: not known before `with_slots`."""
+
+    @property
+    def detach(self) -> bool:
+        """Whether `run` comes back when the job is submitted."""
+
+    def job(self, run_id: str) -> Job:
+        """What a lock and a run record say of the job that does a run's work."""
+
+    def may_go_on(self, run_id: str) -> bool:
+        """Whether the job of a run that has failed or was stopped may still run."""
+
+    def with_slots(self) -> "Runner":
+        """The same with slots that are free now.
+
+        Raises:
+            RunError: there are not so many.
+        """
+
+    def run(
+        self,
+        build: Callable[["beam.Pipeline"], None],
+        *,
+        name: str,
+        beam_options: Sequence[str] = (),
+        submitted: Callable[[str], None] = lambda job_id: None,
+    ) -> None:
+        """Run a pipeline; returns when it has finished, or is submitted if it is detached.
+
+        Args:
+            build: adds all steps.
+            name: of the job, unique.
+            beam_options: further options of Beam.
+            submitted: told the job's id, as soon as there is one.
+
+        Raises:
+            RunError: the job failed, with what Python said.
+        """
+
+
+class Jobs(Protocol):
+    """How the jobs of a runner are asked for: functions of a module."""
+
+    def how_job_is(self, job: Job) -> JobState:
+        """How the job of a run is that has a lock (`l3core.table.lock`)."""
+
+    def cause_of_end(self, job: Job) -> str:
+        """Why a job has ended without a commit, in a line."""
+
+    def names_by_id(self, master: str) -> dict[str, str]:
+        """Id -> name of the jobs that a cluster or service knows.
+
+        Args:
+            master: as jobs have it.
+
+        Raises:
+            NoAnswerError: it does not answer.
+        """
+
+
+class _Modules(NamedTuple):
+    opening: str  # has `runner_of`
+    jobs: str  # has what `Jobs` says
+
+
+RUNNERS = {
+    "flink": _Modules("launch.flink.opening", "launch.flink.run"),
+}
+
+
+def runner_of(
+    args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]
+) -> Runner | None:
+    """What the options of a command mean; None: this process runs the pipeline.
+
+    Args:
+        args: of the command.
+        beam_options: further options of Beam.
+        places: flag -> path or URI that workers read and write.
+
+    Raises:
+        UsageError: what is missing, or does not fit.
+    """
+    if args.runner not in RUNNERS:
+        return None
+    opening: ModuleType = import_module(RUNNERS[args.runner].opening)
+    return cast(Runner, opening.runner_of(args, beam_options, places))
+
+
+def jobs_like(job: Job) -> Jobs | None:
+    """How a job is asked for; None if this version knows no such runner."""
+    modules = RUNNERS.get(job.get("runner", "flink"))  # the first versions had but one
+    return cast(Jobs, import_module(modules.jobs)) if modules else None
+
+
+def how_job_is(job: Job) -> JobState:
+    """How the job of a run is that has a lock; `unknown` if its runner is."""
+    jobs = jobs_like(job)
+    return jobs.how_job_is(job) if jobs else "unknown"
