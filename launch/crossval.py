@@ -63,7 +63,7 @@ def build_parser(prog: str) -> Parser:
         metavar="N",
         help="folds that are trained side by side, on Flink (default: a cluster's free slots)",
     )
-    add_runner_flags(parser)
+    add_runner_flags(parser, ("local", "flink"))
     add_notice_flags(parser)
     add_output_flags(parser)
     return parser

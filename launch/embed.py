@@ -39,6 +39,9 @@ examples:
   l3flow embed --input @urls.txt --output table --max-download 200MB
   l3flow embed --input 'corpus/*.wav' --output table --weights random:0 --json
   l3flow embed --input corpus --output table --runner flink --flink-master localhost:8081
+  l3flow embed --input gs://birds/corpus --output gs://birds/table --runner dataflow --gpu l4 \\
+      --project my-project --region us-central1 --temp-location gs://birds/temp \\
+      --sdk-container-image IMAGE --detach
 """
 
 
@@ -69,7 +72,8 @@ def build_parser(prog: str) -> Parser:
         metavar="N",
         help="processes that embed, each with its model and its share of the shards; what fails in one "
         "is told when the others are done (default 1: this process, whose model uses all cores). On "
-        "Flink: shards that are embedded side by side (default: a cluster's free slots)",
+        "Flink: shards that are embedded side by side (default: a cluster's free slots). On Dataflow: "
+        "machines at most (default 4)",
     )
     add(
         "--io-concurrency",
@@ -151,17 +155,18 @@ def _embed(
     args: argparse.Namespace, spec: EmbeddingSpec, beam_options: Sequence[str], so_far: RunSoFar
 ) -> int:
     from launch.embed_run import embed_table, preview_table  # after --help
-    from launch.runners import runner_of
+    from launch.runners import runner_of, where_of
     from launch.summary import say_skipped
     from launch.tables import table_at
 
     reach_places({"--output": args.output})
     paths = so_far.paths = table_at("--output", args.output)
     reach_places({"--input": args.input, "--weights": args.weights})
+    places = {"--output": args.output}
     if args.dry_run:
-        preview_table(args, paths, spec)
+        preview_table(args, paths, spec, where_of(args, beam_options, places))
         return DONE
-    runner = runner_of(args, beam_options, {"--output": args.output})
+    runner = runner_of(args, beam_options, places)
     try:
         embed_table(args, paths, spec, beam_options, runner, so_far)
     except BusyError as error:

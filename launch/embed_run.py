@@ -31,7 +31,7 @@ from launch.embed_job import execute
 from launch.ending import after_interrupt, leaving_to_job
 from launch.exits import DONE, STRICT
 from launch.options import naming
-from launch.runners import Runner, how_job_is
+from launch.runners import Runner, Where, how_job_is
 from launch.screen import (
     SHOWN_AFTER_S,
     Counted,
@@ -214,8 +214,10 @@ def _limits(args: argparse.Namespace) -> Limits:
     )
 
 
-def preview_table(args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec) -> None:
-    """Say what a run would do and how long it would take; writes nothing."""
+def preview_table(
+    args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec, where: Where | None
+) -> None:
+    """Say what a run would do, where, and how long it would take here; writes nothing."""
     inputs, weights = _open(args, paths, spec)
 
     fingerprint = spec.fingerprint(weights.digest)
@@ -239,9 +241,9 @@ def preview_table(args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSp
     if preview.windows:
         speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
     if args.json:
-        print_preview_json(paths, preview, speed)
+        print_preview_json(paths, preview, speed, where)
     else:
-        print_preview(paths, spec, preview, speed)
+        print_preview(paths, spec, preview, speed, where)
 
 
 def _open(

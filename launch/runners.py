@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from l3core.errors import RunError
 from l3core.table.lock import Job, JobState
@@ -86,13 +86,26 @@ class Jobs(Protocol):
         """
 
 
+class Where(NamedTuple):
+    """What a dry run says of the place where a run would be.
+
+    Attributes:
+        facts: for machines.
+        words: a line.
+    """
+
+    facts: dict[str, Any]
+    words: str
+
+
 class _Modules(NamedTuple):
-    opening: str  # has `runner_of`
+    opening: str  # has `runner_of`, and may have `where_of`
     jobs: str  # has what `Jobs` says
 
 
 RUNNERS = {
     "flink": _Modules("launch.flink.opening", "launch.flink.run"),
+    "dataflow": _Modules("launch.dataflow.options", "launch.dataflow.run"),
 }
 
 
@@ -113,6 +126,20 @@ def runner_of(
         return None
     opening: ModuleType = import_module(RUNNERS[args.runner].opening)
     return cast(Runner, opening.runner_of(args, beam_options, places))
+
+
+def where_of(
+    args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]
+) -> Where | None:
+    """Where a run would be, its options checked; arguments as of `runner_of`. None: nothing is known.
+
+    Raises:
+        UsageError: what is missing, or does not fit.
+    """
+    if args.runner not in RUNNERS:
+        return None
+    look = getattr(import_module(RUNNERS[args.runner].opening), "where_of", None)
+    return cast(Where, look(args, beam_options, places)) if look else None
 
 
 def jobs_like(job: Job) -> Jobs | None:

@@ -35,7 +35,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--job",
         metavar="ID",
-        help="follow a run that was detached: Flink's id of its job, or the run's own",
+        help="follow a run that was detached: Flink's or Dataflow's id of its job, or the run's",
     )
     parser.add_argument("--plot", metavar="FILE", help="write a page with charts over time, HTML")
     parser.add_argument(

@@ -18,6 +18,7 @@ from l3core.table.read import following_commits
 from l3core.table.state import TableState
 from launch.exits import DONE, WORDS
 from launch.memory import peak_rss_bytes
+from launch.runners import Where
 from launch.words import duration, glob_text, printable, size, sql_text
 
 TROUBLE_SHOWN = 5
@@ -125,14 +126,24 @@ def _is_of(row: LedgerRow, plan: Plan) -> bool:
     return row.run_id == plan.run_id or (row.error or "").startswith(tuple(TRANSIENT))
 
 
-def print_preview_json(paths: TablePaths, preview: Preview, speed: float | None) -> None:
+def print_preview_json(
+    paths: TablePaths, preview: Preview, speed: float | None, where: Where | None
+) -> None:
     """What a run would do, for machines."""
     ending = {"status": "dry-run", "exit_code": DONE, "message": preview.refused or ""}
     facts = {"table": paths.root, **ending, **preview._asdict(), "windows_per_second": speed}
+    if where:
+        facts["where"] = where.facts
     print(json.dumps(facts, indent=1, sort_keys=True))
 
 
-def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, speed: float | None) -> None:
+def print_preview(
+    paths: TablePaths,
+    spec: EmbeddingSpec,
+    preview: Preview,
+    speed: float | None,
+    where: Where | None,
+) -> None:
     """What a run would do."""
     matched = ", ".join(f"{count} {kind}" for kind, count in preview.counts.items()) or "none"
     print(f"{sum(preview.counts.values())} files matched ({matched})")
@@ -156,5 +167,7 @@ def print_preview(paths: TablePaths, spec: EmbeddingSpec, preview: Preview, spee
     if preview.unreadable:
         print(f"{preview.unreadable} of the files that were opened hold nothing that can be embedded")
     print(f"output: about {size(preview.output_bytes)} in {printable(paths.root)}")
+    if where:
+        print(f"machines: {printable(where.words)}")
     if speed:
         print(f"time: about {duration(preview.windows / speed)} here, at {speed:.0f} windows/s")

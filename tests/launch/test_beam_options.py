@@ -3,7 +3,7 @@
 import pytest
 
 from l3core.errors import UsageError
-from launch.beam_options import OURS, parse_with_beam
+from launch.beam_options import OURS, OURS_ON_DATAFLOW, parse_with_beam
 from launch.embed import build_parser
 from launch.main import main
 
@@ -18,7 +18,9 @@ def parsed(*argv):
 def test_runners():
     assert parsed()[0].runner == "local"
     assert parsed(*FLINK)[0].runner == "flink"
-    with pytest.raises(UsageError, match="--runner must be one of local, flink, got 'FlinkRunner'"):
+    with pytest.raises(
+        UsageError, match="--runner must be one of local, flink, dataflow, got 'FlinkRunner'"
+    ):
         parsed("--runner", "FlinkRunner")
 
 
@@ -29,13 +31,62 @@ def test_runners():
         ("--flink-master", "local"),
         ("--flink-environment", "process"),
         ("--flink-job-server-jar", "my.jar"),
-        ("--detach",),
     ],
 )
 def test_flags_of_flink_need_flink(flags):
     with pytest.raises(UsageError, match=f"^{flags[0]} needs --runner flink$"):
         parsed(*flags)
     parsed(*FLINK, *flags)
+
+
+def test_only_what_goes_on_elsewhere_can_be_left_to_itself():
+    with pytest.raises(UsageError, match=r"^--detach needs --runner flink or dataflow$"):
+        parsed("--detach")
+    assert parsed(*FLINK, "--detach")[0].detach
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--project", "p"),
+        ("--region", "us-central1"),
+        ("--temp-location", "gs://b/temp"),
+        ("--sdk-container-image", "image"),
+        ("--gpu", "l4"),
+        ("--mps",),
+        ("--machine-type", "g2-standard-8"),
+        ("--disk-size", "50"),
+        ("--service-account", "a@b"),
+        ("--network", "n"),
+        ("--subnetwork", "n"),
+        ("--no-public-ips",),
+        ("--label", "a=b"),
+    ],
+)
+@pytest.mark.parametrize("runner", ["local", "flink"])
+def test_flags_of_dataflow_need_dataflow(flags, runner):
+    with pytest.raises(UsageError, match=f"^{flags[0]} needs --runner dataflow$"):
+        parsed("--runner", runner, *flags)
+    parsed("--runner", "dataflow", *flags)
+
+
+@pytest.mark.parametrize("name", OURS_ON_DATAFLOW)
+def test_options_of_beam_that_we_set_on_dataflow(name):
+    value = "" if name in ("--no_use_public_ips", "--use_public_ips", "--save_main_session") else "=x"
+    given = f"{name}{'' if name == '--update' else value}"
+    if name == "--disk_size_gb":
+        given = f"{name}=1"
+    ours = OURS_ON_DATAFLOW[name]
+    with pytest.raises(UsageError) as caught:
+        parsed("--runner", "dataflow", given.replace("--max_num_workers=x", "--max_num_workers=1"))
+    assert str(caught.value).startswith(f"{name} of Beam is what l3flow sets itself")
+    assert not ours or str(caught.value).endswith(f": use {ours}")
+
+
+def test_crossval_has_no_dataflow(capsys):
+    needed = ["--dataset", "esc10", "--dataset-root", "a", "--table", "b", "--output", "c"]
+    assert main(["crossval", *needed, "--runner", "dataflow"]) == 2
+    assert "--runner must be one of local, flink, got 'dataflow'" in capsys.readouterr().err
 
 
 def test_options_of_beam_are_handed_on():

@@ -1,0 +1,223 @@
+"""Options of `--runner dataflow`: all that can be told to be wrong is, before submission."""
+
+import argparse
+import difflib
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+
+from l3core.errors import UsageError
+from l3core.storage_options import configured, is_named
+from l3core.stores import is_remote
+from launch.dataflow.machines import GPUS, Gpu
+from launch.dataflow.rest import ENDPOINT, DataflowService
+from launch.dataflow.run import DEFAULT_WORKERS, DataflowRunner, Workers
+from launch.places import reach_places
+from launch.runners import Where
+
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
+_REGION = re.compile(r"[a-z]+-[a-z]+\d+")
+_BUCKET = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9](/.*)?")
+_LABEL = re.compile(r"[a-z][-_a-z0-9]{0,62}=[-_a-z0-9]{0,63}")
+_PYTHON = re.compile(r"(?<![a-z])(?:beam_)?py(?:thon)?[-_]?(3)\.?(\d{1,2})(?!\d)")
+_BEAM = re.compile(r"beam[-_]?v?(\d+\.\d+)|beam_python[\d.]+_sdk:v?(\d+\.\d+)")
+
+
+def runner_of(
+    args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]
+) -> DataflowRunner:
+    """What the options of a command mean.
+
+    Args:
+        args: of the command.
+        beam_options: further options of Beam.
+        places: flag -> path or URI that workers read and write.
+
+    Raises:
+        UsageError: what is missing, or does not fit.
+    """
+    runner = checked(args, beam_options, places)
+    if find_spec("google.cloud.dataflow") is None:
+        raise UsageError("--runner dataflow needs Google's client: pip install 'l3flow[dataflow]'")
+    runner.service.log_in()
+    reach_places({"--temp-location": runner.temp})
+    return runner
+
+
+def where_of(args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]) -> Where:
+    """The machines that a run would have, without credentials; arguments, errors as of `runner_of`."""
+    runner = checked(args, beam_options, places)
+    workers, service = runner.workers, runner.service
+    gpu = GPUS[workers.gpu] if workers.gpu else None
+    facts = {
+        "runner": "dataflow",
+        "project": service.project,
+        "region": service.region,
+        "machine_type": workers.machine,
+        "machines_at_most": workers.most,
+        "gpu": gpu.accelerator if gpu else None,
+        "gpu_memory_gb": gpu.memory_gb if gpu else None,
+        "image": workers.image,
+    }
+    each = f" with one {workers.gpu} ({gpu.memory_gb} GB)" if gpu else ""
+    words = f"at most {workers.most} {workers.machine}{each} on Dataflow in {service.region}"
+    return Where(facts, words)
+
+
+def checked(
+    args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]
+) -> DataflowRunner:
+    """`runner_of`, without asking whether this machine can submit."""
+    _check_places(args, places)
+    _check_secrets()
+    endpoint = _endpoint(beam_options)
+    project, region, temp = _project(args.project), _region(args.region), _temp(args.temp_location)
+    gpu = _gpu(args.gpu)
+    if args.mps and gpu is None:
+        raise UsageError("--mps needs --gpu")
+    for key, value in args.label:
+        if not _LABEL.fullmatch(f"{key}={value}"):
+            raise UsageError(
+                f"--label {key}={value}: the service takes small letters, digits, - and _, and a key "
+                "that begins with a letter"
+            )
+    return DataflowRunner(
+        service=DataflowService(endpoint, project, region),
+        temp=temp,
+        workers=Workers(
+            image=_image(args.sdk_container_image),
+            most=args.workers or DEFAULT_WORKERS,
+            gpu=gpu,
+            machine_type=_machine_type(args.machine_type, gpu),
+            disk_gb=args.disk_size,
+            mps=args.mps,
+            network=args.network,
+            subnetwork=args.subnetwork,
+            public_ips=not args.no_public_ips,
+            service_account=args.service_account,
+        ),
+        labels=tuple(args.label),
+        detach=args.detach,
+    )
+
+
+def _check_places(args: argparse.Namespace, places: Mapping[str, str]) -> None:
+    inputs = [("--input", each) for each in args.input if not each.startswith("@")]
+    for flag, place in [*places.items(), *inputs]:
+        if not is_remote(place):
+            raise UsageError(
+                f"{flag} {place} is a path of this machine, and workers on Dataflow cannot reach it: "
+                "copy it to gs://"
+            )
+
+
+def _check_secrets() -> None:
+    for key, value in configured().items():
+        if is_named(value):
+            raise UsageError(
+                f"--storage-option {key}={value}: workers on Dataflow do not have it; they ask "
+                "stores as their --service-account"
+            )
+
+
+def _endpoint(beam_options: Sequence[str]) -> str:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--dataflow_endpoint", default=ENDPOINT)
+    found: str = parser.parse_known_args(beam_options)[0].dataflow_endpoint
+    return found
+
+
+def _project(given: str | None) -> str:
+    if given is None:
+        raise UsageError("--runner dataflow needs --project, the id of a Google Cloud project")
+    if given.isdecimal():
+        raise UsageError(f"--project needs the project's id, not its number, got {given}")
+    if not _PROJECT.fullmatch(given):
+        raise UsageError(f"--project needs a project's id, as my-project-1, got {given!r}")
+    return given
+
+
+def _region(given: str | None) -> str:
+    if given is None:
+        raise UsageError("--runner dataflow needs --region, as us-central1")
+    if not _REGION.fullmatch(given):
+        zone = re.fullmatch(rf"({_REGION.pattern})-[a-z]", given)
+        hint = f": {given} is a zone of {zone[1]}" if zone else ""
+        raise UsageError(f"--region needs a region, as us-central1, got {given!r}{hint}")
+    return given
+
+
+def _temp(given: str | None) -> str:
+    if given is None:
+        raise UsageError("--runner dataflow needs --temp-location, a gs:// folder for what is staged")
+    if not _BUCKET.fullmatch(given):
+        raise UsageError(f"--temp-location needs a folder as gs://bucket/temp, got {given!r}")
+    return given.rstrip("/")
+
+
+def _gpu(given: str | None) -> str | None:
+    if given is None:
+        return None
+    name, colon, count = given.partition(":")
+    if name not in GPUS:
+        near = difflib.get_close_matches(name.lower(), GPUS, n=1, cutoff=0.5)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--gpu must be one of {', '.join(GPUS)}, got {name!r}{hint}")
+    if colon and not (count.isdecimal() and int(count) > 0):
+        raise UsageError(f"--gpu needs NAME or NAME:NUMBER, got {given!r}")
+    offered = offered_counts(GPUS[name])
+    if colon and int(count) not in offered:
+        numbers = ", ".join(map(str, offered))
+        raise UsageError(f"--gpu {given}: a machine has {numbers} of them")
+    if colon and int(count) > 1:
+        raise UsageError(
+            f"--gpu {given}: a worker computes on one GPU, others would be paid for and idle; take more "
+            "machines with --workers"
+        )
+    return name
+
+
+def offered_counts(gpu: Gpu) -> tuple[int, ...]:
+    """How many of a GPU a machine can have."""
+    return gpu.attached or tuple(sorted(set(gpu.counts.values())))
+
+
+def _machine_type(given: str | None, gpu: str | None) -> str | None:
+    if given is None or gpu is None:
+        takes = [name for name, each in GPUS.items() if given in each.counts]
+        if takes:
+            raise UsageError(f"--machine-type {given} comes with a GPU: name it, --gpu {takes[0]}")
+        return given
+    facts = GPUS[gpu]
+    if not given.startswith(facts.prefix):
+        raise UsageError(
+            f"--machine-type {given}: {gpu} is offered with {facts.prefix}* only, as {facts.default}"
+        )
+    if facts.counts and facts.counts.get(given) != 1:
+        single = ", ".join(name for name, count in facts.counts.items() if count == 1)
+        raise UsageError(f"--machine-type {given} is none with one {gpu}: {single}")
+    return given
+
+
+def _image(given: str | None) -> str:
+    import apache_beam  # for its version: a second
+
+    python = ".".join(platform.python_version_tuple()[:2])
+    beam = ".".join(apache_beam.__version__.split(".")[:2])
+    needed = f"l3flow, Beam {beam} and Python {python}, as here"
+    if given is None:
+        raise UsageError(f"--runner dataflow needs --sdk-container-image, an image with {needed}")
+    if not given or re.search(r"\s", given):
+        raise UsageError(f"--sdk-container-image needs the name of an image, got {given!r}")
+    name = given.rpartition("/")[2].lower()
+    found = _PYTHON.search(name)
+    if found and f"{found[1]}.{found[2]}" != python:
+        raise UsageError(
+            f"--sdk-container-image {given} has Python {found[1]}.{found[2]}, needed: {needed}"
+        )
+    if (version := _BEAM.search(name)) and (version[1] or version[2]) != beam:
+        raise UsageError(
+            f"--sdk-container-image {given} has Beam {version[1] or version[2]}, needed: {needed}"
+        )
+    return given

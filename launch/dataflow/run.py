@@ -1,0 +1,240 @@
+"""A pipeline on Dataflow: submitted without waiting, followed until it ends, really stopped."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from l3core import storage
+from l3core.errors import RunError
+from l3core.table.lock import JobState
+from launch.dataflow import rest
+from launch.dataflow.causes import cause_of, refusal
+from launch.dataflow.machines import CPU_MACHINE, GPUS
+from launch.dataflow.rest import CANCELLED, DONE, ENDED, FAILED, DataflowService
+from launch.runners import NoAnswerError
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+THREADS = 2  # of a worker: one shard is decoded while another one's is written
+ELEMENT_WITHIN_MIN = 120  # a shard is about ten minutes of work
+DEFAULT_WORKERS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """The machines of a job.
+
+    Attributes:
+        image: container image, with l3flow in it.
+        most: machines at most.
+        gpu: name in `GPUS`; None: none.
+        machine_type: None: the GPU's default.
+        disk_gb: None: the service's default.
+        mps: whether there is a process for each core, and they share the GPU by NVIDIA's MPS.
+        network: name.
+        subnetwork: URL or regions/R/subnetworks/S.
+        public_ips: whether they have addresses outside.
+        service_account: as which they run; None: the project's default.
+    """
+
+    image: str
+    most: int = DEFAULT_WORKERS
+    gpu: str | None = None
+    machine_type: str | None = None
+    disk_gb: int | None = None
+    mps: bool = False
+    network: str | None = None
+    subnetwork: str | None = None
+    public_ips: bool = True
+    service_account: str | None = None
+
+    @property
+    def machine(self) -> str:
+        """The machine type, given or not."""
+        return self.machine_type or (GPUS[self.gpu].default if self.gpu else CPU_MACHINE)
+
+    def options(self) -> list[str]:
+        """As options of Beam."""
+        # Beam's default is a process, with a model, for each core
+        processes = "use_multiple_sdk_containers" if self.mps else "no_use_multiple_sdk_containers"
+        found = [
+            f"--sdk_container_image={self.image}",
+            "--sdk_location=container",  # nothing is installed when a worker starts
+            "--no_save_main_session",  # Beam's default is to pickle ours
+            f"--experiments={processes}",
+            f"--number_of_worker_harness_threads={THREADS}",
+            f"--element_processing_timeout_minutes={ELEMENT_WITHIN_MIN}",
+            f"--max_num_workers={self.most}",
+            f"--machine_type={self.machine}",
+        ]
+        if self.gpu:
+            gpu = GPUS[self.gpu]
+            words = [f"type:{gpu.accelerator}", "count:1", gpu.driver]
+            words += ["use_nvidia_mps"] if self.mps else []
+            found.append("--dataflow_service_options=worker_accelerator=" + ";".join(words))
+        given = {
+            "disk_size_gb": self.disk_gb,
+            "network": self.network,
+            "subnetwork": self.subnetwork,
+            "service_account_email": self.service_account,
+        }
+        found += [f"--{name}={value}" for name, value in given.items() if value]
+        return found if self.public_ips else [*found, "--no_use_public_ips"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataflowRunner:
+    """Where a pipeline will run.
+
+    Attributes:
+        service: of a project and region.
+        temp: gs:// folder for what is staged.
+        workers: their machines.
+        labels: of the job.
+        detach: come back when the job is submitted.
+    """
+
+    service: DataflowService
+    temp: str
+    workers: Workers
+    labels: tuple[tuple[str, str], ...] = ()
+    detach: bool = False
+
+    @property
+    def slots(self) -> int:
+        """Shards that are embedded side by side."""
+        return self.workers.most * THREADS
+
+    def job(self, run_id: str) -> dict[str, str]:
+        """What a lock and a run record say of the job that does a run's work."""
+        name = f"l3flow-{run_id.lower()}"  # the service takes no capitals
+        return {"runner": "dataflow", "master": self.service.master, "name": name}
+
+    def may_go_on(self, run_id: str) -> bool:
+        """Whether the job of a run that has failed or was stopped may still run."""
+        return how_job_is(self.job(run_id)) in ("running", "unknown")
+
+    def with_slots(self) -> "DataflowRunner":
+        """The same: the service makes machines as they are needed."""
+        return self
+
+    def run(
+        self,
+        build: Callable[["beam.Pipeline"], None],
+        *,
+        name: str,
+        beam_options: Sequence[str] = (),
+        submitted: Callable[[str], None] = lambda job_id: None,
+    ) -> None:
+        """Run a pipeline; arguments and errors as of `launch.runners.Runner`."""
+        try:
+            job_id = self._submit(build, name, beam_options)
+            submitted(job_id)
+        except KeyboardInterrupt:
+            with suppress(NoAnswerError):  # it may have got there all the same
+                for job in self.service.jobs(name):
+                    if job.state not in ENDED:
+                        self.service.cancel(job.id)
+            raise
+        if not self.detach:
+            follow(self.service, job_id)
+
+    def options(self, name: str) -> list[str]:
+        """Options of Beam for a job."""
+        service = self.service
+        found = [
+            f"--job_name={name}",
+            f"--project={service.project}",
+            f"--region={service.region}",
+            f"--temp_location={self.temp}",
+            f"--staging_location={self.temp}",
+            f"--dataflow_endpoint={service.endpoint}",
+            *self.workers.options(),
+            *(f"--label={key}={value}" for key, value in self.labels),
+        ]
+        return [*found, "--no_auth"] if service.is_local else found
+
+    def _submit(
+        self, build: Callable[["beam.Pipeline"], None], name: str, beam_options: Sequence[str]
+    ) -> str:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from google.api_core.exceptions import GoogleAPICallError
+
+        self._hold_writable(name)
+        options = PipelineOptions([*self.options(name), *beam_options], runner="DataflowRunner")
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        try:
+            job_id: str = pipeline.run().job_id()
+        except GoogleAPICallError as error:
+            raise RunError(refusal(error.code, str(error.message))) from None
+        except OSError as error:  # of staging
+            raise RunError(f"--temp-location {self.temp}: {' '.join(str(error).split())}") from None
+        return job_id
+
+    def _hold_writable(self, name: str) -> None:
+        """Hold that something can be staged: Beam would go on trying for ten minutes.
+
+        Raises:
+            RunError: it cannot.
+        """
+        probe = storage.join(self.temp, f"{name}.probe")
+        try:
+            storage.write_bytes(probe, b"")
+            storage.remove(probe)
+        except OSError as error:
+            raise RunError(f"--temp-location {self.temp}: cannot write there: {error}") from None
+
+
+def follow(service: DataflowService, job_id: str) -> None:
+    """Wait for a job to end; Ctrl-C stops it.
+
+    Raises:
+        RunError: it failed, or was cancelled by somebody else.
+    """
+    try:
+        while (state := service.state(job_id)) not in ENDED:
+            time.sleep(rest.POLL_S)
+    except KeyboardInterrupt:
+        service.cancel(job_id)
+        raise
+    if state == CANCELLED:
+        raise RunError(f"Dataflow job {job_id} was cancelled")
+    if state != DONE:
+        raise RunError(cause_of(service.errors(job_id)))
+
+
+def how_job_is(job: Mapping[str, str]) -> JobState:
+    """How the job of a run is that has a lock (`l3core.table.lock`)."""
+    try:
+        jobs = DataflowService.from_master(job["master"]).jobs(job["name"])
+    except NoAnswerError:
+        return "unknown"
+    if not jobs:
+        return "absent"
+    return "ended" if all(each.state in ENDED for each in jobs) else "running"
+
+
+def cause_of_end(job: Mapping[str, str]) -> str:
+    """Why a job has ended without a commit, in a line."""
+    service = DataflowService.from_master(job["master"])
+    ended = service.jobs(job["name"])
+    for each in ended:
+        if each.state == FAILED:
+            return cause_of(service.errors(each.id))
+    if any(each.state == CANCELLED for each in ended):
+        return "its job was cancelled"
+    return "its job finished without a commit"
+
+
+def names_by_id(master: str) -> dict[str, str]:
+    """Id -> name of the jobs that the service knows.
+
+    Raises:
+        NoAnswerError: it does not answer.
+    """
+    return {each.id: each.name for each in DataflowService.from_master(master).jobs()}
