@@ -65,6 +65,8 @@ class Workers:
             "--sdk_location=container",  # nothing is installed when a worker starts
             "--no_save_main_session",  # Beam's default is to pickle ours
             f"--experiments={processes}",
+            # nothing but the pipeline is staged: Beam would add what pip says is installed here
+            "--experiments=disable_logging_submission_environment",
             f"--number_of_worker_harness_threads={THREADS}",
             f"--element_processing_timeout_minutes={ELEMENT_WITHIN_MIN}",
             f"--max_num_workers={self.most}",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import apache_beam as beam
+import fsspec
 import jsonschema
 import pytest
 from google.cloud import dataflow
@@ -107,6 +108,13 @@ def test_a_gpu_has_one_process_and_so_one_model(api, temp):
     assert accelerator == "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
     assert "no_use_multiple_sdk_containers" in environment["experiments"]
     assert "use_multiple_sdk_containers" not in environment["experiments"]
+
+
+def test_nothing_but_the_pipeline_is_staged(api, temp):
+    runner(api, temp).run(tiny, name="l3flow-run-1")
+    fs, path = fsspec.core.url_to_fs(temp, use_listings_cache=False)
+    assert [name.rpartition("/")[2] for name in fs.find(path)] == ["pipeline.pb"]
+    assert not submitted(api)["environment"]["workerPools"][0].get("packages")
 
 
 def test_further_options_of_beam_are_added(api, temp):
