@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy --no-error-summary
 
 tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
 
 # An extra is installed once; again only when setup.py changes.
 $(VENV)/.demo $(VENV)/.demo-gcs $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/python

@@ -23,14 +23,6 @@ from tests.web import web_server
 fake_model.register()
 
 
-def pytest_collection_modifyitems(items):
-    """Where tests run side by side, those of a file, and all that start Flink, run one after another."""
-    for item in items:
-        path = item.path.relative_to(item.config.rootpath).as_posix()
-        group = "flink" if path.startswith("tests/launch/flink/") else path
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="module")
 def gcs():
     """Google's store, which can be made to fail."""

@@ -103,12 +103,22 @@ def wait_until(true, what, within_s=120.0, of=None):
 
 
 def processes(*words):
-    """(pid, command) of processes whose command has all these words."""
+    """(pid, command) of processes whose command has all these words; not those of tests beside these."""
     said = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,command="], capture_output=True, text=True, check=True
     )
     found = (line.strip().partition(" ") for line in said.stdout.splitlines())
-    return [(int(pid), command) for pid, _, command in found if all(word in command for word in words)]
+    return [
+        (int(pid), command)
+        for pid, _, command in found
+        if all(word in command for word in words) and _is_ours(pid)
+    ]
+
+
+def _is_ours(pid):
+    """Whether a process was started by this worker of pytest-xdist, if there are several."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return worker is None or _has_variable(pid, "PYTEST_XDIST_WORKER", worker)
 
 
 def harnesses(session):
@@ -118,11 +128,15 @@ def harnesses(session):
 
 def belongs_to(pid, session):
     """Whether a process has the environment of a cluster's processes."""
+    return _has_variable(pid, VARIABLE, os.environ[VARIABLE])
+
+
+def _has_variable(pid, name, value):
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:  # it has just ended
         return False
-    return f"{VARIABLE}={os.environ[VARIABLE]}".encode() in environment
+    return f"{name}={value}".encode() in environment
 
 
 def receipts(table):
