@@ -5,7 +5,7 @@ as `Job`: from that alone any later command can ask the cluster or service that 
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
@@ -140,6 +140,32 @@ def where_of(
         return None
     look = getattr(import_module(RUNNERS[args.runner].opening), "where_of", None)
     return cast(Where, look(args, beam_options, places)) if look else None
+
+
+def joint_state(states: Sequence[str], ended: Container[str]) -> JobState:
+    """How a run's jobs are, told from the state of each that has its name."""
+    if not states:
+        return "absent"
+    return "ended" if all(state in ended for state in states) else "running"
+
+
+def why_ended(
+    states: Mapping[str, str], *, failed: str, cancelled: str, cause: Callable[[str], str]
+) -> str:
+    """Why a run's jobs have ended without a commit, in a line.
+
+    Args:
+        states: id -> state of each that has its name.
+        failed: the state of one that failed.
+        cancelled: of one that was stopped.
+        cause: why the job of an id failed.
+    """
+    for job_id, state in states.items():
+        if state == failed:
+            return cause(job_id)
+    if cancelled in states.values():
+        return "its job was cancelled"
+    return "its job finished without a commit"
 
 
 def jobs_like(job: Job) -> Jobs | None:

@@ -13,7 +13,7 @@ from launch.dataflow import rest
 from launch.dataflow.causes import cause_of, refusal
 from launch.dataflow.machines import CPU_MACHINE, GPUS
 from launch.dataflow.rest import CANCELLED, DONE, ENDED, FAILED, DataflowService
-from launch.runners import NoAnswerError
+from launch.runners import NoAnswerError, joint_state, why_ended
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -216,21 +216,18 @@ def how_job_is(job: Mapping[str, str]) -> JobState:
         jobs = DataflowService.from_master(job["master"]).jobs(job["name"])
     except NoAnswerError:
         return "unknown"
-    if not jobs:
-        return "absent"
-    return "ended" if all(each.state in ENDED for each in jobs) else "running"
+    return joint_state([each.state for each in jobs], ENDED)
 
 
 def cause_of_end(job: Mapping[str, str]) -> str:
     """Why a job has ended without a commit, in a line."""
     service = DataflowService.from_master(job["master"])
-    ended = service.jobs(job["name"])
-    for each in ended:
-        if each.state == FAILED:
-            return cause_of(service.errors(each.id))
-    if any(each.state == CANCELLED for each in ended):
-        return "its job was cancelled"
-    return "its job finished without a commit"
+    return why_ended(
+        {each.id: each.state for each in service.jobs(job["name"])},
+        failed=FAILED,
+        cancelled=CANCELLED,
+        cause=lambda job_id: cause_of(service.errors(job_id)),
+    )
 
 
 def names_by_id(master: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from launch.flink.causes import cause_of
 from launch.flink.jars import JobServerJar
 from launch.flink.job_server import LOCAL, job_server
 from launch.flink.rest import CANCELED, ENDED, FAILED, FINISHED, POLL_S, FlinkCluster
-from launch.runners import NoAnswerError
+from launch.runners import NoAnswerError, joint_state, why_ended
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -74,17 +74,7 @@ class FlinkRunner:
         beam_options: Sequence[str] = (),
         submitted: Callable[[str], None] = lambda job_id: None,
     ) -> None:
-        """Run a pipeline; returns when it has finished, or is submitted if it is detached.
-
-        Args:
-            build: adds all steps.
-            name: of the job, unique.
-            beam_options: further options of Beam.
-            submitted: told the job's id on a cluster, as soon as there is one.
-
-        Raises:
-            RunError: the job failed, with what Python said.
-        """
+        """Run a pipeline; arguments and errors as of `launch.runners.Runner`."""
         master = self.cluster.url if self.cluster else LOCAL
         if self.cluster is None:
             with job_server(self.jar, master) as endpoint:
@@ -165,21 +155,18 @@ def how_job_is(job: Mapping[str, str]) -> JobState:
         jobs = [each for each in FlinkCluster(job["master"]).jobs() if each.name == job["name"]]
     except NoAnswerError:
         return "unknown"
-    if not jobs:
-        return "absent"
-    return "ended" if all(each.state in ENDED for each in jobs) else "running"
+    return joint_state([each.state for each in jobs], ENDED)
 
 
 def cause_of_end(job: Mapping[str, str]) -> str:
     """Why a job has ended without a commit, in a line."""
     cluster = FlinkCluster(job["master"])
-    ended = [each for each in cluster.jobs() if each.name == job["name"]]
-    for each in ended:
-        if each.state == FAILED:
-            return cause_of(cluster.failure(each.id))
-    if any(each.state == CANCELED for each in ended):
-        return "its job was cancelled"
-    return "its job finished without a commit"
+    return why_ended(
+        {each.id: each.state for each in cluster.jobs() if each.name == job["name"]},
+        failed=FAILED,
+        cancelled=CANCELED,
+        cause=lambda job_id: cause_of(cluster.failure(job_id)),
+    )
 
 
 def names_by_id(master: str) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """What Dataflow is sent: the job, held against Google's schema, and the pipeline, which is run here."""
 
-import gzip
 import json
 import re
-from pathlib import Path
 
 import apache_beam as beam
 import fsspec
@@ -19,24 +17,11 @@ from launch.dataflow.run import DataflowRunner, Workers
 from pipelines.embed import build_pipeline, run_local
 from tests.corpus import table_rows, write_mixed
 from tests.dataflow_api import problem, run_staged
+from tests.discovery import closed, schema
 from tests.pipelines.test_embed import names, planned
 
-SCHEMA = json.loads(
-    gzip.decompress((Path(__file__).parents[2] / "schemas/dataflow.json.gz").read_bytes())
-)
+SCHEMA = schema("dataflow")
 IMAGE = "europe-docker.pkg.dev/my-project/images/l3flow:1"
-
-
-def closed(node):
-    """A discovery document's schemas as JSON Schema has them: what they do not know is refused."""
-    if isinstance(node, list):
-        return [closed(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: closed(value) for key, value in node.items() if (key, value) != ("type", "any")}
-    if isinstance(node.get("properties"), dict):
-        found["additionalProperties"] = False
-    return found
 
 
 JOB = closed(SCHEMA) | {"$ref": "#/$defs/Job"}

@@ -1,8 +1,5 @@
 """compose.yaml and kubernetes.yaml are what their readers take, and say the same as the rest."""
 
-import copy
-import gzip
-import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,18 +11,14 @@ import yaml
 from launch.flink.configuration import CONFIGURATION
 from launch.flink.jars import INSTALLED_MINOR, POM
 from launch.flink.session import Session
+from tests.discovery import changed, schema
 
 REPO = Path(__file__).parents[3]
 PLACE = REPO / "launch/flink"
-SCHEMAS = REPO / "tests/schemas"
 DOCKERFILE = (PLACE / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))
 KUBERNETES, POLICY = yaml.safe_load_all((PLACE / "kubernetes.yaml").read_text(encoding="utf-8"))
 RESTARTS = {key: CONFIGURATION[key] for key in CONFIGURATION if key.startswith("restart-strategy")}
-
-
-def schema(name):
-    return json.loads(gzip.decompress((SCHEMAS / f"{name}.json.gz").read_bytes()))
 
 
 def closed(node):
@@ -49,17 +42,6 @@ DEPLOYMENT_SCHEMA = closed(schema("flinkdeployment")["properties"]["spec"])
 
 def errors_of(document, rules):
     return [error.message for error in jsonschema.Draft7Validator(rules).iter_errors(document)]
-
-
-def changed(document, path, value):
-    """A copy with something else at a path."""
-    document = copy.deepcopy(document)
-    *parents, last = path
-    place = document
-    for each in parents:
-        place = place[each]
-    place[last] = value
-    return document
 
 
 def flink_properties():

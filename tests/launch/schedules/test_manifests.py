@@ -1,11 +1,8 @@
 """The CronJob and the job of Cloud Scheduler, held against what their readers publish."""
 
 import base64
-import copy
-import gzip
 import json
 import re
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -15,27 +12,9 @@ from hypothesis import given, settings
 from launch.schedules import kubernetes
 from launch.schedules.job import Job, Options
 from launch.schedules.when import parse_every
+from tests.discovery import changed, closed, schema
 from tests.launch.schedules.test_given import refused
 from tests.schedules import HOSTILE, TO, WORDS, embedding, schedule
-
-SCHEMAS = Path(__file__).parents[2] / "schemas"
-
-
-def schema(name):
-    return json.loads(gzip.decompress((SCHEMAS / f"{name}.json.gz").read_bytes()))
-
-
-def closed(node):
-    """A discovery document's schemas as JSON Schema has them: what they do not know is refused."""
-    if isinstance(node, list):
-        return [closed(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: closed(value) for key, value in node.items() if (key, value) != ("type", "any")}
-    if isinstance(node.get("properties"), dict):
-        found["additionalProperties"] = False
-    return found
-
 
 CRONJOB = schema("cronjob")
 JOB, RUN = closed(schema("cloudscheduler")), closed(schema("run"))
@@ -45,17 +24,6 @@ for google in (JOB, RUN):
 
 def errors_of(document, rules):
     return [error.message for error in jsonschema.Draft202012Validator(rules).iter_errors(document)]
-
-
-def changed(document, path, value):
-    """A copy with something else at a path."""
-    document = copy.deepcopy(document)
-    *parents, last = path
-    place = document
-    for each in parents:
-        place = place[each]
-    place[last] = value
-    return document
 
 
 def expanded(text, environment):
