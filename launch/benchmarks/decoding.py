@@ -88,7 +88,8 @@ class _DecodedHere:
     """What a recording needs of a `DecodedFile`."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._sound = soundfile.SoundFile(_Callbacks(file))
+        self._callbacks = _Callbacks(file)
+        self._sound = soundfile.SoundFile(self._callbacks)
         for name in ("samplerate", "channels", "frames", "format", "subtype", "extra_info"):
             setattr(self, name, getattr(self._sound, name))
         self.close = self._sound.close
@@ -96,6 +97,8 @@ class _DecodedHere:
     def read(self, count: int) -> Iterator[np.ndarray]:
         while count > 0:
             part = self._sound.read(min(count, DECODE_FRAMES), "float32", always_2d=True)
+            if self._callbacks.error is not None:
+                raise self._callbacks.error
             yield part
             count -= len(part)
 
@@ -112,14 +115,14 @@ class _Callbacks:
     def read(self, size: int) -> bytes:
         try:
             return self._file.read(size)
-        except Exception as error:
+        except Exception as error:  # raised when libsndfile has returned
             self.error = error
             return b""
 
     def seek(self, offset: int, whence: int) -> int:
         try:
             return self._file.seek(offset, whence)
-        except Exception as error:
+        except Exception as error:  # raised when libsndfile has returned
             self.error = error
             return 0
 
