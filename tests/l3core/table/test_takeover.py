@@ -230,9 +230,10 @@ def test_a_drop_that_sleeps_within_its_publication(corpus, tmp_path, monkeypatch
     table = tmp_path / "table"
     run = PlainRun(corpus, table, "run-0").all()
     remove = storage.remove
+    first = iter([True])  # several files are removed at once
 
     def paused(uri, **options):
-        if "/windows/" in uri:
+        if "/windows/" in uri and next(first, False):
             monkeypatch.setattr(storage, "remove", remove)
             journal.repair(run.paths)
             remove(run.paths.lock(run.plan.fingerprint))  # its lease has ended
