@@ -41,6 +41,7 @@ class Embedder:
         spec: what to compute; the default spec is openl3's default.
         weights: already loaded ones; else those that the spec names.
         batch_size: windows in one call of the network, at most; None: the engine's own.
+        device: of several, see `l3core.engines.devices_of`.
 
     Attributes:
         spec, weights: as given or loaded.
@@ -58,12 +59,13 @@ class Embedder:
         *,
         weights: Weights | None = None,
         batch_size: int | None = None,
+        device: str | None = None,
     ) -> None:
         self.spec = spec or EmbeddingSpec()
         self.weights = weights or load_weights(self.spec)
         self.fingerprint = self.spec.fingerprint(self.weights.digest)
         self.grid = self.spec.window_grid
-        self.engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size)
+        self.engine: Engine = load_engine(self.spec, self.weights, batch_size=batch_size, device=device)
 
     def embed(self, audio: np.ndarray, sample_rate: float) -> Embedding:
         """Embed one recording.

@@ -14,13 +14,17 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from l3core.engines import devices_of
 from l3core.machine import usable_cores
+from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run
 from l3core.table.lock import keep_renewed
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
-from pipelines.workers import model_for, table_of
+from pipelines.workers import table_of, using_model
+
+THREADS_A_GPU = 2  # one shard is decoded while another one's is written
 
 
 class _EmbedShard(beam.DoFn):
@@ -35,17 +39,17 @@ class _EmbedShard(beam.DoFn):
         """A shard's name -> the same name, when its manifest is in place."""
         job = self._job
         paths = table_of(job)
-        embedder, conformance = model_for(job)
-        manifest = embed_shard(
-            paths,
-            job.run_id,
-            element,
-            embedder,
-            conformance=conformance,
-            decoders=job.decoders,
-            io_concurrency=job.io_concurrency,
-            max_storage_errors=job.max_storage_errors,
-        )
+        with using_model(job) as loaded:
+            manifest = embed_shard(
+                paths,
+                job.run_id,
+                element,
+                loaded.embedder,
+                conformance=loaded.conformance,
+                decoders=job.decoders or loaded.decoders,
+                io_concurrency=job.io_concurrency,
+                max_storage_errors=job.max_storage_errors,
+            )
         keep_renewed(paths, job.fingerprint, job.run_id)
         for clip in manifest["clips"]:
             Metrics.counter("l3flow", f"clips_{clip['status']}").inc()
@@ -151,13 +155,18 @@ def run_local(
         job: the planned run.
         shards: names of the shards to embed.
         beam_options: further options of Beam, as on a command line.
-        workers: processes that embed; a single one is this process.
+        workers: processes that embed; a single one is this process, with two threads for each GPU
+            where there are several.
     """
+    shards = list(shards)
     side_by_side: dict[str, Any] = {}
     cores = max(1, usable_cores() // workers)
     if workers > 1:
         side_by_side = {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
         job = replace(job, decoders=max(1, cores // CORES_A_DECODER))
+    elif shards and (gpus := len(devices_of(EmbeddingSpec(**job.spec).engine))) > 1:
+        threads = THREADS_A_GPU * gpus
+        side_by_side = {"direct_num_workers": threads, "direct_running_mode": "multi_threading"}
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner", **side_by_side)
     with _model_threads(cores if workers > 1 else None), beam.Pipeline(options=options) as pipeline:

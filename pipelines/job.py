@@ -29,6 +29,7 @@ class EmbedJob:
         storage_options: of the process that plans; a secret is only named, and read where it is used.
         max_download: bytes of an object on the web that are read at most.
         max_duration: hours of a recording that is read at most.
+        gpu_memory_mb: of a GPU that processes share, what each may use; None: all.
     """
 
     table: str
@@ -44,6 +45,7 @@ class EmbedJob:
     storage_options: dict[str, str] = field(default_factory=configured)
     max_download: int = field(default_factory=max_download)
     max_duration: float = field(default_factory=max_duration)
+    gpu_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

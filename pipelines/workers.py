@@ -1,19 +1,24 @@
-"""What a worker process loads once and all of its threads share: a model, or the features of a dataset.
+"""What a worker process loads once and all of its threads share: models, or the features of a dataset.
 
 Beam tears idle DoFns down and makes new ones; a model that takes seconds to load and compile is kept
-for as long as the process lives.
+for as long as the process lives. On a machine with several GPUs each that is needed has one.
 """
 
+import os
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from l3core.crossval.plan import CrossvalPlan, OutputPaths, content_of
 from l3core.downloads import limit_downloads
 from l3core.durations import limit_durations
 from l3core.embedding import Embedder
+from l3core.engines import devices_of, limit_memory
 from l3core.errors import RunError
 from l3core.features import load_features
+from l3core.machine import usable_cores
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
 from l3core.storage_options import configure_as
@@ -22,15 +27,18 @@ from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
 from l3core.table.reference import Conformance, check_conformance
+from l3core.table.shard import CORES_A_DECODER
 from l3core.weights import Weights, read_h5
 from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _loaded: dict[str, Any] = {}
-_checked: dict[tuple[str, str], Conformance] = {}  # by run: each looks at what its table says
+# By run and device: each run looks at what its table says.
+_checked: dict[tuple[str, str], dict[str | None, Conformance]] = {}
+_in_use: Counter[str | None] = Counter()  # threads that compute on a device
 
 
 def table_of(job: EmbedJob) -> TablePaths:
@@ -54,26 +62,57 @@ class Loaded(NamedTuple):
     Attributes:
         embedder: of the job's spec.
         conformance: to the table's reference.
+        decoders: recordings that may be decoded for it at the same time, its share of the cores.
     """
 
     embedder: Embedder
     conformance: Conformance
+    decoders: int
 
 
-def model_for(job: EmbedJob) -> Loaded:
-    """The model of a job; the first caller in a process loads and checks it.
+@contextmanager
+def using_model(job: EmbedJob) -> Iterator[Loaded]:
+    """The model of a job, on the device that fewest threads compute on.
+
+    The first caller on a device loads and checks it.
 
     Raises:
         RunError: the table's copy of the weights is not what the job was planned with, or this machine
             computes other numbers than the reference.
     """
-    embedder = _once(job.fingerprint, lambda: _load(job))
     with _lock:
-        run = job.table, job.run_id
-        if run not in _checked:
-            _checked.clear()
-            _checked[run] = check_conformance(TablePaths(job.table), embedder)
-        return Loaded(embedder, _checked[run])
+        devices = _devices(job)
+        device = min(devices, key=_in_use.__getitem__)
+        loaded = _loaded_on(device, job, decoders=usable_cores() // (CORES_A_DECODER * len(devices)))
+        _in_use[device] += 1
+    try:
+        yield loaded
+    finally:
+        with _lock:
+            _in_use[device] -= 1
+
+
+def _devices(job: EmbedJob) -> list[str | None]:
+    """Those of this machine; processes that have but one thread begin at different ones."""
+    engine = EmbeddingSpec(**job.spec).engine
+    if job.gpu_memory_mb:
+        limit_memory(engine, job.gpu_memory_mb)
+    found = devices_of(engine)
+    first = os.getpid() % len(found)
+    return found[first:] + found[:first]
+
+
+def _loaded_on(device: str | None, job: EmbedJob, *, decoders: int) -> Loaded:
+    embedders: dict[str | None, Embedder] = _once(job.fingerprint, dict)
+    if device not in embedders:
+        embedders[device] = _load(job, device)
+    run = job.table, job.run_id
+    if run not in _checked:
+        _checked.clear()
+        _checked[run] = {}
+    if device not in _checked[run]:
+        _checked[run][device] = check_conformance(TablePaths(job.table), embedders[device])
+    return Loaded(embedders[device], _checked[run][device], max(1, decoders))
 
 
 def features_for(plan: CrossvalPlan) -> ClipVectors:
@@ -103,11 +142,11 @@ def _once(name: str, load: Callable[[], T]) -> T:
         return _loaded[name]
 
 
-def _load(job: EmbedJob) -> Embedder:
+def _load(job: EmbedJob, device: str | None) -> Embedder:
     spec = EmbeddingSpec(**job.spec)
     content = read_bytes(job.weights)
     weights = Weights(read_h5(content, spec.network.layer_shapes(spec), name=job.weights), job.weights)
-    embedder = Embedder(spec, weights=weights)
+    embedder = Embedder(spec, weights=weights, device=device)
     if embedder.fingerprint != job.fingerprint:
         raise RunError(
             f"this worker computes {embedder.fingerprint}, the job was planned as {job.fingerprint}: "

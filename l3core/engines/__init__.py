@@ -33,7 +33,8 @@ class EngineInfo(NamedTuple):
     Attributes:
         module: module with a `load(spec, weights, *, batch_size) -> Engine`, and a
             `load_reference(spec, weights) -> Engine` that computes the network as published, in float32
-            on a CPU; and a `gpus()` that names those that it would compute on.
+            on a CPU; and a `gpus()` that names those that it would compute on. It may have a `devices()`
+            that names those beside each other, for `load(..., device=NAME)`; and a `limit_memory(mb)`.
         precisions: values of `EmbeddingSpec.precision` that it knows.
     """
 
@@ -48,14 +49,41 @@ ENGINES: dict[str, EngineInfo] = {
 }
 
 
-def load_engine(spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None) -> Engine:
-    """The engine that a spec names, with the spec's network compiled."""
-    return _loaded(spec.engine).load(spec, weights, batch_size=batch_size)
+def load_engine(
+    spec: "EmbeddingSpec", weights: "Weights", *, batch_size: int | None, device: str | None = None
+) -> Engine:
+    """The engine that a spec names, with the spec's network compiled.
+
+    Args:
+        spec: what to compute.
+        weights: of its model.
+        batch_size: windows in a call, at most; None: the engine's own.
+        device: one of `devices_of`.
+    """
+    pinned = {} if device is None else {"device": device}
+    return _loaded(spec.engine).load(spec, weights, batch_size=batch_size, **pinned)
 
 
 def load_reference(spec: "EmbeddingSpec", weights: "Weights") -> Engine:
     """What the spec's engine is compared with: slow, and right on every machine."""
     return _loaded(spec.engine).load_reference(spec, weights)
+
+
+def devices_of(engine: str) -> list[str | None]:
+    """What an engine can compute on, side by side; None: it has one device, and knows it."""
+    found: list[str] = getattr(_loaded(engine), "devices", list)()
+    return list(found) if len(found) > 1 else [None]
+
+
+def limit_memory(engine: str, mb: int) -> None:
+    """Let an engine use so much of a GPU's memory, which other processes use, too; before it loads.
+
+    Args:
+        engine: its name.
+        mb: mebibytes.
+    """
+    if limit := getattr(_loaded(engine), "limit_memory", None):
+        limit(mb)
 
 
 def gpus_of(engine: str) -> list[str]:

@@ -1,6 +1,9 @@
 """The default engine: one TensorFlow function from a flat signal to embeddings."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +24,7 @@ class TensorFlowEngine:
         fixed: compute calls with fewer windows as full ones. A GPU chooses and keeps its algorithms by
             shape; a CPU is as fast with any, and would only compute windows that nobody needs.
         folded: see `l3core.models.EmbeddingModel.build_network`.
+        place: TensorFlow's name of the device to compute on; None: its default.
     """
 
     def __init__(
@@ -31,16 +35,19 @@ class TensorFlowEngine:
         *,
         fixed: bool = False,
         folded: bool = True,
+        place: str | None = None,
     ) -> None:
         # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.batch_size = batch_size
         self.device = "CPU"
         self._fixed = fixed
+        self._there: Any = partial(tf.device, place) if place else nullcontext
         model = spec.network
-        frontend = model.build_frontend(spec)
-        network = _with_policy(spec, weights, folded=folded)
-        offsets = tf.range(model.window_samples, dtype=tf.int32)
+        with self._there():
+            frontend = model.build_frontend(spec)
+            network = _with_policy(spec, weights, folded=folded)
+            offsets = tf.range(model.window_samples, dtype=tf.int32)
 
         @tf.function(
             input_signature=[
@@ -49,8 +56,9 @@ class TensorFlowEngine:
             ]
         )
         def embed(signal: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
-            windows = tf.gather(signal, starts[:, tf.newaxis] + offsets)
-            return tf.cast(network(frontend(windows)), tf.float32)
+            with self._there():
+                windows = tf.gather(signal, starts[:, tf.newaxis] + offsets)
+                return tf.cast(network(frontend(windows)), tf.float32)
 
         # Keras layers hold their variables weakly here: the function must keep them alive
         self._layers = (frontend, network)
@@ -61,21 +69,63 @@ class TensorFlowEngine:
         windows = len(starts)
         if self._fixed:
             starts = np.pad(starts, (0, self.batch_size - windows))
-        return self._embed(tf.constant(signal), tf.constant(starts)).numpy()[:windows]
+        with self._there():
+            return self._embed(tf.constant(signal), tf.constant(starts)).numpy()[:windows]
 
 
-def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> TensorFlowEngine:
+def load(
+    spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None, device: str | None = None
+) -> TensorFlowEngine:
     """The engine for a spec; see `l3core.engines.load_engine`."""
+    found = _growing_gpus()
+    engine = TensorFlowEngine(
+        spec,
+        weights,
+        batch_size or BATCH_SIZE,
+        fixed=bool(found),
+        place=_places()[device] if device else None,
+    )
+    if device:
+        engine.device = device
+    elif found:
+        engine.device = f"GPU {_name_of(found[0])}"
+    return engine
+
+
+def devices() -> list[str]:
+    """See `l3core.engines.devices_of`."""
+    return list(_places())
+
+
+def limit_memory(mb: int) -> None:
+    """See `l3core.engines.limit_memory`."""
+    for gpu in _growing_gpus():  # TensorFlow takes a limit after growth, and not the other way round
+        limited = [tf.config.LogicalDeviceConfiguration(memory_limit=mb)]
+        try:
+            tf.config.set_logical_device_configuration(gpu, limited)
+        except RuntimeError:  # as in `_growing_gpus`
+            break
+
+
+def _growing_gpus() -> list[tf.config.PhysicalDevice]:
+    """The GPUs; of their memory TensorFlow takes what it needs, and not all."""
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # the device is in use by this process already, as its owner chose
+        except (RuntimeError, ValueError):  # in use by this process already, or limited, by its owner
             break
-    engine = TensorFlowEngine(spec, weights, batch_size or BATCH_SIZE, fixed=bool(found))
-    if found:
-        engine.device = f"GPU {_name_of(found[0])}"
-    return engine
+    return list(found)
+
+
+def _places() -> dict[str, str]:
+    """Name for people -> TensorFlow's, of what there is to compute on: GPUs, or else CPUs."""
+    gpus = _growing_gpus()
+    kind = "GPU" if gpus else "CPU"
+    names = [f" {_name_of(gpu)}" for gpu in gpus]
+    places = [device.name for device in tf.config.list_logical_devices(kind)]
+    names = names if len(names) == len(places) else [""] * len(places)
+    return {f"{kind} {number}{name}": place for number, (name, place) in enumerate(zip(names, places))}
 
 
 def gpus() -> list[str]:

@@ -22,7 +22,7 @@ from l3core.weights import to_h5
 from pipelines import workers
 from pipelines.embed import CommitRun, EmbedShards, build_pipeline, run_local
 from pipelines.job import EmbedJob
-from pipelines.workers import model_for
+from pipelines.workers import using_model
 from tests.corpus import (
     SPEC,
     PlainRun,
@@ -171,7 +171,7 @@ def test_a_process_has_one_model(tmp_path, monkeypatch):
     found = []
     workers._loaded.clear()
     monkeypatch.setattr(workers, "read_bytes", slowly)  # so that all of them come while one loads
-    threads = [threading.Thread(target=lambda: found.append(model_for(job).embedder)) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(embedder_for(job))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -179,7 +179,12 @@ def test_a_process_has_one_model(tmp_path, monkeypatch):
     assert len(found) == 8
     assert len(set(map(id, found))) == 1
     assert found[0].fingerprint == job.fingerprint
-    assert model_for(replace(job, run_id="run-2")).embedder is found[0]
+    assert embedder_for(replace(job, run_id="run-2")) is found[0]
+
+
+def embedder_for(job):
+    with using_model(job) as loaded:
+        return loaded.embedder
 
 
 def slowly(uri):
@@ -190,17 +195,17 @@ def slowly(uri):
 def test_another_spec_is_another_model(tmp_path):
     _, job = planned(write_files(tmp_path / "corpus", 1), tmp_path / "table")
     spec = replace(SPEC, hop_s=0.5)
-    digest = model_for(job).embedder.weights.digest
+    digest = embedder_for(job).weights.digest
     other = replace(job, spec=spec.to_dict(), fingerprint=spec.fingerprint(digest))
-    assert model_for(other).embedder.spec == spec
-    assert model_for(job).embedder.spec == SPEC
+    assert embedder_for(other).spec == spec
+    assert embedder_for(job).spec == SPEC
 
 
 def test_a_worker_that_computes_something_else_refuses(tmp_path):
     _, job = planned(write_files(tmp_path / "corpus", 1), tmp_path / "table")
     wrong = replace(job, fingerprint="s0123456789abcdef")
     with pytest.raises(RunError, match=f"computes {job.fingerprint}, the job was planned as s0123"):
-        model_for(wrong)
+        embedder_for(wrong)
 
 
 def test_a_job_travels(tmp_path):
