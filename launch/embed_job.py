@@ -85,6 +85,7 @@ def execute(
         max_storage_errors=plan.max_storage_errors,
         spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
+        gpu_memory_mb=runner.gpu_memory_mb if runner else None,
     )
     shards = [shard.name for shard in plan.to_embed]
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)

@@ -29,6 +29,10 @@ class Runner(Protocol):
         """Pieces of work that are done side by side; None: not known before `with_slots`."""
 
     @property
+    def gpu_memory_mb(self) -> int | None:
+        """Of a GPU that processes share, what each may use; None: all."""
+
+    @property
     def detach(self) -> bool:
         """Whether `run` comes back when the job is submitted."""
 
@@ -86,8 +90,8 @@ class Jobs(Protocol):
         """
 
 
-class Where(NamedTuple):
-    """What a dry run says of the place where a run would be.
+class Cost(NamedTuple):
+    """What a run would cost, or why that is not known.
 
     Attributes:
         facts: for machines.
@@ -96,6 +100,21 @@ class Where(NamedTuple):
 
     facts: dict[str, Any]
     words: str
+
+
+class Where(NamedTuple):
+    """What a dry run says of the place where a run would be.
+
+    Attributes:
+        facts: for machines.
+        words: a line.
+        cost: of so many windows, in so many shards, where the model computes so many windows a second on
+            this machine; None: nobody asks for money.
+    """
+
+    facts: dict[str, Any]
+    words: str
+    cost: Callable[[int, int, float], Cost] | None = None
 
 
 class _Modules(NamedTuple):

@@ -18,7 +18,7 @@ from l3core.table.read import following_commits
 from l3core.table.state import TableState
 from launch.exits import DONE, WORDS
 from launch.memory import peak_rss_bytes
-from launch.runners import Where
+from launch.runners import Cost, Where
 from launch.words import duration, glob_text, printable, size, sql_text
 
 TROUBLE_SHOWN = 5
@@ -134,6 +134,8 @@ def print_preview_json(
     facts = {"table": paths.root, **ending, **preview._asdict(), "windows_per_second": speed}
     if where:
         facts["where"] = where.facts
+        if cost := _cost(preview, speed, where):
+            facts["price"] = cost.facts
     print(json.dumps(facts, indent=1, sort_keys=True))
 
 
@@ -171,3 +173,12 @@ def print_preview(
         print(f"machines: {printable(where.words)}")
     if speed:
         print(f"time: about {duration(preview.windows / speed)} here, at {speed:.0f} windows/s")
+    if cost := _cost(preview, speed, where):
+        print(f"price: {printable(cost.words)}")
+
+
+def _cost(preview: Preview, speed: float | None, where: Where | None) -> Cost | None:
+    """Of a run that has something to embed, where it costs anything."""
+    if not (speed and where and where.cost):
+        return None
+    return where.cost(preview.windows, preview.shards, speed)

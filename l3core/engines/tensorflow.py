@@ -1,5 +1,6 @@
 """The default engine: one TensorFlow function from a flat signal to embeddings."""
 
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights
 
 BATCH_SIZE = 16
+GROWS = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
 class TensorFlowEngine:
@@ -99,7 +101,8 @@ def devices() -> list[str]:
 
 def limit_memory(mb: int) -> None:
     """See `l3core.engines.limit_memory`."""
-    for gpu in _growing_gpus():  # TensorFlow takes a limit after growth, and not the other way round
+    os.environ.setdefault(GROWS, "true")  # with a limit TensorFlow forgets what it was told of growth
+    for gpu in tf.config.list_physical_devices("GPU"):
         limited = [tf.config.LogicalDeviceConfiguration(memory_limit=mb)]
         try:
             tf.config.set_logical_device_configuration(gpu, limited)
@@ -113,7 +116,9 @@ def _growing_gpus() -> list[tf.config.PhysicalDevice]:
     for gpu in found:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except (RuntimeError, ValueError):  # in use by this process already, or limited, by its owner
+        except RuntimeError:  # the device is in use by this process already, as its owner chose
+            break
+        except ValueError:  # `limit_memory` was before
             break
     return list(found)
 

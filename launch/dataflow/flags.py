@@ -14,7 +14,7 @@ def add_dataflow_flags(parser: argparse.ArgumentParser) -> None:
     add("--region", metavar="NAME", help="where its workers run, as us-central1")
     add("--temp-location", metavar="URI", help="a gs:// folder for what is staged")
     add("--sdk-container-image", metavar="IMAGE", help="of workers: l3flow on Beam's image for Python")
-    add("--gpu", metavar="NAME", help=f"of each worker: {', '.join(GPUS)} (default: none)")
+    add("--gpu", metavar="NAME[:N]", help=f"N of each worker: {', '.join(GPUS)} (default: none)")
     add("--mps", action="store_true", help="a process for each core; they share the GPU by NVIDIA's MPS")
     add("--machine-type", metavar="TYPE", help="of workers (default: the GPU's smallest useful one)")
     add("--disk-size", type=positive, metavar="GB", help="of workers (default: the service's)")

@@ -5,12 +5,14 @@ import difflib
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 
 from l3core.errors import UsageError
 from l3core.storage_options import configured, is_named
 from l3core.stores import is_remote
-from launch.dataflow.machines import GPUS, Gpu
+from launch.dataflow.machines import GPUS, Gpu, machine_of
+from launch.dataflow.prices import cost_of
 from launch.dataflow.rest import ENDPOINT, DataflowService
 from launch.dataflow.run import DEFAULT_WORKERS, DataflowRunner, Workers
 from launch.places import reach_places
@@ -50,6 +52,7 @@ def where_of(args: argparse.Namespace, beam_options: Sequence[str], places: Mapp
     runner = checked(args, beam_options, places)
     workers, service = runner.workers, runner.service
     gpu = GPUS[workers.gpu] if workers.gpu else None
+    notes = _notes(workers.machine, gpu)
     facts = {
         "runner": "dataflow",
         "project": service.project,
@@ -57,12 +60,22 @@ def where_of(args: argparse.Namespace, beam_options: Sequence[str], places: Mapp
         "machine_type": workers.machine,
         "machines_at_most": workers.most,
         "gpu": gpu.accelerator if gpu else None,
+        "gpus_a_machine": workers.gpus if gpu else 0,
         "gpu_memory_gb": gpu.memory_gb if gpu else None,
         "image": workers.image,
+        "notes": notes,
     }
-    each = f" with one {workers.gpu} ({gpu.memory_gb} GB)" if gpu else ""
+    count = "one" if workers.gpus == 1 else str(workers.gpus)
+    each = f" with {count} {workers.gpu} ({gpu.memory_gb} GB)" if gpu else ""
     words = f"at most {workers.most} {workers.machine}{each} on Dataflow in {service.region}"
-    return Where(facts, words)
+    return Where(facts, "; ".join([words, *notes]), partial(cost_of, workers, service.region))
+
+
+def _notes(machine: str, gpu: Gpu | None) -> list[str]:
+    """What may be in the way, and only Google knows."""
+    if gpu and machine in gpu.seldom:
+        return [f"{machine} is sold as Spot or Flex-start only, see docs/dataflow.md"]
+    return []
 
 
 def checked(
@@ -73,9 +86,11 @@ def checked(
     _check_secrets()
     endpoint = _endpoint(beam_options)
     project, region, temp = _project(args.project), _region(args.region), _temp(args.temp_location)
-    gpu = _gpu(args.gpu)
-    if args.mps and gpu is None:
-        raise UsageError("--mps needs --gpu")
+    gpu, gpus = _gpu(args.gpu)
+    machine_type = _machine_type(args.machine_type, gpu, gpus)
+    _check_beam(beam_options)
+    if args.mps:
+        _check_mps(gpu, gpus, machine_type, beam_options)
     for key, value in args.label:
         if not _LABEL.fullmatch(f"{key}={value}"):
             raise UsageError(
@@ -89,7 +104,8 @@ def checked(
             image=_image(args.sdk_container_image),
             most=args.workers or DEFAULT_WORKERS,
             gpu=gpu,
-            machine_type=_machine_type(args.machine_type, gpu),
+            gpus=gpus,
+            machine_type=machine_type,
             disk_gb=args.disk_size,
             mps=args.mps,
             network=args.network,
@@ -109,6 +125,12 @@ def _check_places(args: argparse.Namespace, places: Mapping[str, str]) -> None:
             raise UsageError(
                 f"{flag} {place} is a path of this machine, and workers on Dataflow cannot reach it: "
                 "copy it to gs://"
+            )
+    for flag, place in places.items():
+        if not place.startswith("gs://"):
+            raise UsageError(
+                f"{flag} {place}: a job on Dataflow keeps its table on gs://, where workers write as "
+                "their --service-account"
             )
 
 
@@ -156,9 +178,10 @@ def _temp(given: str | None) -> str:
     return given.rstrip("/")
 
 
-def _gpu(given: str | None) -> str | None:
+def _gpu(given: str | None) -> tuple[str | None, int]:
+    """Name and number."""
     if given is None:
-        return None
+        return None, 1
     name, colon, count = given.partition(":")
     if name not in GPUS:
         near = difflib.get_close_matches(name.lower(), GPUS, n=1, cutoff=0.5)
@@ -166,38 +189,72 @@ def _gpu(given: str | None) -> str | None:
         raise UsageError(f"--gpu must be one of {', '.join(GPUS)}, got {name!r}{hint}")
     if colon and not (count.isdecimal() and int(count) > 0):
         raise UsageError(f"--gpu needs NAME or NAME:NUMBER, got {given!r}")
-    offered = offered_counts(GPUS[name])
+    offered = GPUS[name].offered
     if colon and int(count) not in offered:
-        numbers = ", ".join(map(str, offered))
-        raise UsageError(f"--gpu {given}: a machine has {numbers} of them")
-    if colon and int(count) > 1:
-        raise UsageError(
-            f"--gpu {given}: a worker computes on one GPU, others would be paid for and idle; take more "
-            "machines with --workers"
-        )
-    return name
+        raise UsageError(f"--gpu {given}: a machine has {', '.join(map(str, offered))} of them")
+    return name, int(count) if colon else 1
 
 
-def offered_counts(gpu: Gpu) -> tuple[int, ...]:
-    """How many of a GPU a machine can have."""
-    return gpu.attached or tuple(sorted(set(gpu.counts.values())))
-
-
-def _machine_type(given: str | None, gpu: str | None) -> str | None:
-    if given is None or gpu is None:
-        takes = [name for name, each in GPUS.items() if given in each.counts]
-        if takes:
-            raise UsageError(f"--machine-type {given} comes with a GPU: name it, --gpu {takes[0]}")
+def _machine_type(given: str | None, gpu: str | None, gpus: int) -> str | None:
+    if given is None:
+        return None
+    if gpu is None:
+        for name, each in GPUS.items():
+            if count := each.counts.get(given):
+                number = f":{count}" if count > 1 else ""
+                raise UsageError(
+                    f"--machine-type {given} comes with a GPU: name it, --gpu {name}{number}"
+                )
         return given
     facts = GPUS[gpu]
+    default = facts.defaults[gpus]
     if not given.startswith(facts.prefix):
         raise UsageError(
-            f"--machine-type {given}: {gpu} is offered with {facts.prefix}* only, as {facts.default}"
+            f"--machine-type {given}: {gpu} is offered with {facts.prefix}* only, as {default}"
         )
-    if facts.counts and facts.counts.get(given) != 1:
-        single = ", ".join(name for name, count in facts.counts.items() if count == 1)
-        raise UsageError(f"--machine-type {given} is none with one {gpu}: {single}")
+    if facts.counts:
+        has = facts.counts.get(given)
+        fitting = ", ".join(name for name, count in facts.counts.items() if count == gpus)
+        if has is None:
+            raise UsageError(
+                f"--machine-type {given} is none with {gpu}: --gpu {gpu}:{gpus} has {fitting}"
+            )
+        if has != gpus:
+            raise UsageError(f"--machine-type {given} has {has} {gpu}: --gpu {gpu}:{has}, or {fitting}")
+        return given
+    machine, most = machine_of(given), facts.most_cores[gpus]
+    if machine and machine.cores > most:
+        raise UsageError(f"--machine-type {given}: with {gpus} {gpu} a machine has at most {most} vCPUs")
     return given
+
+
+def _check_beam(beam_options: Sequence[str]) -> None:
+    """Refuse what would contradict options of ours, and which Beam would send beside them."""
+    if any("worker_accelerator" in option for option in beam_options):
+        raise UsageError(
+            "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
+        )
+
+
+def _check_mps(
+    gpu: str | None, gpus: int, machine_type: str | None, beam_options: Sequence[str]
+) -> None:
+    """What Google says of it (cloud.google.com/dataflow/docs/gpu/use-nvidia-mps), and the memory."""
+    if gpu is None:
+        raise UsageError("--mps needs --gpu")
+    if gpus > 1:
+        raise UsageError(f"--mps needs machines with one GPU, got --gpu {gpu}:{gpus}")
+    if any("no_use_multiple_sdk_containers" in option for option in beam_options):
+        raise UsageError("--mps needs a process for each core: without no_use_multiple_sdk_containers")
+    name = machine_type or GPUS[gpu].defaults[gpus]
+    machine, most = machine_of(name), GPUS[gpu].models
+    if machine is None:
+        raise UsageError(f"--mps needs a machine type whose cores are known, got {name}")
+    if machine.cores > most:
+        raise UsageError(
+            f"--mps: {name} has {machine.cores} cores, each with a process, and the memory of one {gpu} "
+            f"is enough for {most} models: take fewer cores"
+        )
 
 
 def _image(given: str | None) -> str:

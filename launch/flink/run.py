@@ -39,6 +39,7 @@ class FlinkRunner:
         jar: of the job server.
         slots: pieces of work that are done side by side; None: as many as are free, see `with_slots`.
         detach: come back when the job is submitted.
+        gpu_memory_mb: nothing is said of it.
     """
 
     cluster: FlinkCluster | None
@@ -47,6 +48,7 @@ class FlinkRunner:
     jar: JobServerJar
     slots: int | None
     detach: bool = False
+    gpu_memory_mb: None = None
 
     def job(self, run_id: str) -> dict[str, str]:
         """What a lock and a run record say of the job that does a run's work."""

@@ -123,6 +123,7 @@ def test_ctrl_c_cancels_the_job(api, bucket, capsys):
 
 def test_a_dry_run_says_on_which_machines(api, bucket, capsys, monkeypatch):
     monkeypatch.setattr("launch.embed_run.TIMED_S", 0.05)
+    monkeypatch.setattr("launch.dataflow.prices.product_gflops_here", lambda: 500.0)
     assert embed(api, bucket, "--dry-run", "--workers", "3") == 0
     said = capsys.readouterr().out
     assert "machines: at most 3 g2-standard-8 with one l4 (24 GB) on Dataflow in us-central1\n" in said
@@ -131,6 +132,36 @@ def test_a_dry_run_says_on_which_machines(api, bucket, capsys, monkeypatch):
     assert (where["machine_type"], where["machines_at_most"]) == ("g2-standard-8", 4)
     assert (where["gpu"], where["region"], where["image"]) == ("nvidia-l4", "us-central1", IMAGE)
     assert api.log == []
+
+
+def test_a_dry_run_says_a_price(api, bucket, capsys, monkeypatch):
+    monkeypatch.setattr("launch.embed_run.TIMED_S", 0.05)
+    assert embed(api, bucket, "--dry-run", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    price, windows = found["price"], found["windows"]
+    # 8 * 0.056 + 32 * 0.003557 + 50 * 0.000054 + 0.672
+    assert price["usd_per_machine_hour"] == pytest.approx(1.236524)
+    assert price["machines"] == 4
+    hours = windows / price["windows_per_second_a_machine"] / 3600 + 4 * 10 / 60
+    assert price["machine_hours"] == pytest.approx(hours, abs=1e-6)
+    assert price["usd"] == pytest.approx(hours * 1.236524, abs=0.011)
+    assert embed(api, bucket, "--dry-run", "--region", "europe-west4") == 0
+    assert "\nprice: not known: no list price of europe-west4" in capsys.readouterr().out
+
+
+def test_a_run_with_nothing_to_embed_has_no_price(service, bucket, capsys):
+    assert embed(service, bucket, "--quiet") == 0
+    assert embed(service, bucket, "--dry-run", "--json") == 0
+    assert "price" not in json.loads(capsys.readouterr().out)
+
+
+def test_workers_are_told_their_share_of_a_gpu(service, bucket, monkeypatch):
+    told = []
+    monkeypatch.setattr("pipelines.workers.limit_memory", lambda engine, mb: told.append((engine, mb)))
+    assert embed(service, bucket, "--quiet") == 0
+    assert told == []
+    assert embed(service, bucket, "--quiet", "--full", "--mps") == 0
+    assert set(told) == {("fake", 2457)}
 
 
 def test_a_dry_run_refuses_what_the_run_would(api, bucket, capsys):

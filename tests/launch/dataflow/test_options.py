@@ -8,8 +8,8 @@ import pytest
 from l3core.errors import UsageError
 from l3core.storage_options import configure
 from launch.beam_options import parse_with_beam
-from launch.dataflow.machines import GPUS
-from launch.dataflow.options import checked, offered_counts, runner_of
+from launch.dataflow.machines import GPUS, machine_of
+from launch.dataflow.options import checked, runner_of, where_of
 from launch.dataflow.rest import ENDPOINT
 from launch.embed import build_parser
 
@@ -101,17 +101,34 @@ def test_what_is_missing(flag):
         ({"gpu": "l4:0"}, "--gpu needs NAME or NAME:NUMBER, got 'l4:0'"),
         ({"gpu": "l4:3"}, "--gpu l4:3: a machine has 1, 2, 4, 8 of them"),
         (
-            {"gpu": "t4:2"},
-            "--gpu t4:2: a worker computes on one GPU, others would be paid for and idle; take more "
-            "machines with --workers",
+            {"output": "s3://birds/table"},
+            "--output s3://birds/table: a job on Dataflow keeps its table on gs://, where workers write "
+            "as their --service-account",
         ),
+        ({"gpu": "t4:8"}, "--gpu t4:8: a machine has 1, 2, 4 of them"),
         (
             {"gpu": "l4", "machine_type": "n1-standard-8"},
             "--machine-type n1-standard-8: l4 is offered with g2-* only, as g2-standard-8",
         ),
         (
             {"gpu": "a100", "machine_type": "a2-highgpu-2g"},
-            "--machine-type a2-highgpu-2g is none with one a100: a2-highgpu-1g",
+            "--machine-type a2-highgpu-2g has 2 a100: --gpu a100:2, or a2-highgpu-1g",
+        ),
+        (
+            {"gpu": "l4:2", "machine_type": "g2-standard-8"},
+            "--machine-type g2-standard-8 has 1 l4: --gpu l4:1, or g2-standard-24",
+        ),
+        (
+            {"gpu": "l4:4", "machine_type": "g2-standard-7"},
+            "--machine-type g2-standard-7 is none with l4: --gpu l4:4 has g2-standard-48",
+        ),
+        (
+            {"gpu": "t4", "machine_type": "n1-standard-64"},
+            "--machine-type n1-standard-64: with 1 t4 a machine has at most 48 vCPUs",
+        ),
+        (
+            {"machine_type": "g2-standard-24"},
+            "--machine-type g2-standard-24 comes with a GPU: name it, --gpu l4:2",
         ),
         (
             {"machine_type": "g2-standard-8"},
@@ -158,8 +175,74 @@ def test_images_that_say_the_same_or_nothing(image):
     assert opened(sdk_container_image=image).workers.image == image
 
 
-def test_mps_needs_a_gpu():
-    assert refused("--mps") == "--mps needs --gpu"
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "--mps needs --gpu"),
+        ({"gpu": "l4:2"}, "--mps needs machines with one GPU, got --gpu l4:2"),
+        (
+            {"gpu": "t4", "machine_type": "n1-standard-16"},
+            "--mps: n1-standard-16 has 16 cores, each with a process, and the memory of one t4 is "
+            "enough for 8 models: take fewer cores",
+        ),
+        (
+            {"gpu": "t4", "machine_type": "n1-megamem-96"},
+            "--mps needs a machine type whose cores are known, got n1-megamem-96",
+        ),
+    ],
+)
+def test_what_mps_needs(changed, words):
+    assert refused("--mps", **changed) == words
+
+
+def test_options_of_beam_that_contradict_ours():
+    accelerator = "worker_accelerator=type:nvidia-l4;count:1"
+    assert refused("--gpu", "l4", f"--dataflow_service_options={accelerator}") == (
+        "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
+    )
+    one_process = ["--experiments", "no_use_multiple_sdk_containers"]
+    assert refused("--gpu", "l4", "--mps", *one_process) == (
+        "--mps needs a process for each core: without no_use_multiple_sdk_containers"
+    )
+    opened("--gpu", "l4", *one_process)
+
+
+def test_processes_share_the_memory_of_a_gpu_with_mps():
+    workers = opened("--gpu", "l4", "--mps").workers
+    assert (workers.processes, workers.threads) == (8, 2)
+    assert workers.gpu_memory_mb == 2457  # 0.8 * 24 * 1024 / 8
+    assert opened("--gpu", "l4", "--mps", "--workers", "2").slots == 2 * 8 * 2
+    assert opened("--gpu", "l4").gpu_memory_mb is None
+
+
+@pytest.mark.parametrize(
+    ("gpu", "machine", "threads"),
+    [
+        ("l4", "g2-standard-8", 2),
+        ("l4:2", "g2-standard-24", 4),
+        ("l4:8", "g2-standard-96", 16),
+        ("t4:4", "n1-standard-32", 8),
+        ("a100:4", "a2-highgpu-4g", 8),
+        ("h100:8", "a3-highgpu-8g", 16),
+    ],
+)
+def test_several_gpus_have_their_machine_and_two_threads_each(gpu, machine, threads):
+    runner = opened("--gpu", gpu, "--workers", "3")
+    assert f"--machine_type={machine}" in runner.workers.options()
+    assert f"--number_of_worker_harness_threads={threads}" in runner.workers.options()
+    assert runner.slots == 3 * threads
+
+
+def test_where_it_would_run():
+    facts, words, _ = opened("--gpu", "l4:2", check=where_of)
+    assert words == "at most 4 g2-standard-24 with 2 l4 (24 GB) on Dataflow in us-central1"
+    assert (facts["gpus_a_machine"], facts["notes"]) == (2, [])
+    facts, words, _ = opened("--gpu", "h100", check=where_of)
+    note = "a3-highgpu-1g is sold as Spot or Flex-start only, see docs/dataflow.md"
+    assert words.endswith(f"with one h100 (80 GB) on Dataflow in us-central1; {note}")
+    assert facts["notes"] == [note]
+    assert opened("--gpu", "h100:8", check=where_of).facts["notes"] == []
+    assert opened(check=where_of).facts["gpus_a_machine"] == 0
 
 
 @pytest.mark.parametrize("value", ["file:key.json", "env:KEY"])
@@ -187,8 +270,28 @@ def test_without_credentials(nobody, monkeypatch):
         opened(check=runner_of)
 
 
+@pytest.mark.parametrize(("name", "count"), [(n, c) for n, gpu in GPUS.items() for c in gpu.offered])
+def test_every_gpu_goes_with_its_default_machine(name, count):
+    default = GPUS[name].defaults[count]
+    workers = opened("--gpu", f"{name}:{count}", "--machine-type", default).workers
+    assert (workers.machine, workers.gpus) == (default, count)
+    assert GPUS[name].counts.get(default, count) == count
+    assert machine_of(default)
+
+
 @pytest.mark.parametrize("name", GPUS)
-def test_every_gpu_goes_with_its_default_machine(name):
-    gpu = GPUS[name]
-    assert opened("--gpu", name, "--machine-type", gpu.default).workers.machine_type == gpu.default
-    assert 1 in offered_counts(gpu)
+def test_every_machine_of_a_gpu_is_known_and_taken(name):
+    for machine, count in GPUS[name].counts.items():
+        assert opened("--gpu", f"{name}:{count}", "--machine-type", machine).workers.machine == machine
+        assert machine_of(machine).cores >= 4 * count
+
+
+def test_what_machines_have():
+    # docs.cloud.google.com/compute/docs/gpus and general-purpose-machines
+    assert machine_of("n1-standard-4") == (4, 15.0)
+    assert machine_of("g2-standard-96") == (96, 384.0)
+    assert machine_of("a2-highgpu-8g") == (96, 680.0)
+    assert machine_of("a3-highgpu-4g") == (104, 936.0)
+    assert machine_of("a3-highgpu-4") is None
+    assert machine_of("g2-standard-8g") is None
+    assert machine_of("custom-8-30720") is None

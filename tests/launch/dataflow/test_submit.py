@@ -95,6 +95,17 @@ def test_a_gpu_has_one_process_and_so_one_model(api, temp):
     assert "use_multiple_sdk_containers" not in environment["experiments"]
 
 
+def test_several_gpus_have_one_process_with_threads_for_each(api, temp):
+    runner(api, temp, gpus=4).run(tiny, name="l3flow-run-1")
+    environment = submitted(api)["environment"]
+    [accelerator] = environment["serviceOptions"]
+    assert accelerator == "worker_accelerator=type:nvidia-l4;count:4;install-nvidia-driver"
+    assert "no_use_multiple_sdk_containers" in environment["experiments"]
+    [pool] = environment["workerPools"]
+    assert (pool["machineType"], pool["numThreadsPerWorker"]) == ("g2-standard-48", 8)
+    assert pool["diskSizeGb"] == 50
+
+
 def test_nothing_but_the_pipeline_is_staged(api, temp):
     runner(api, temp).run(tiny, name="l3flow-run-1")
     fs, path = fsspec.core.url_to_fs(temp, use_listings_cache=False)
