@@ -1,20 +1,23 @@
 """Options of `--runner dataflow`: all that can be told to be wrong is, before submission."""
 
 import argparse
-import difflib
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 
+from l3core import storage
 from l3core.errors import UsageError
+from l3core.listing import ListFile, parse_input
 from l3core.storage_options import configured, is_named
 from l3core.stores import is_remote
-from launch.dataflow.machines import GPUS, Gpu, machine_of
+from launch.dataflow.gpu_options import check_mps, gpu_of, machine_type_of
+from launch.dataflow.machines import GPUS, Gpu
 from launch.dataflow.prices import cost_of
 from launch.dataflow.rest import ENDPOINT, DataflowService
 from launch.dataflow.run import DEFAULT_WORKERS, DataflowRunner, Workers
+from launch.options import naming
 from launch.places import reach_places
 from launch.runners import Where
 
@@ -43,13 +46,15 @@ def runner_of(
     if find_spec("google.cloud.dataflow") is None:
         raise UsageError("--runner dataflow needs Google's client: pip install 'l3flow[dataflow]'")
     runner.service.log_in()
+    _check_lists(args.input)
     reach_places({"--temp-location": runner.temp})
     return runner
 
 
 def where_of(args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]) -> Where:
-    """The machines that a run would have, without credentials; arguments, errors as of `runner_of`."""
+    """The machines that a run would have, without asking the service; arguments as of `runner_of`."""
     runner = checked(args, beam_options, places)
+    _check_lists(args.input)
     workers, service = runner.workers, runner.service
     gpu = GPUS[workers.gpu] if workers.gpu else None
     notes = _notes(workers.machine, gpu)
@@ -86,11 +91,11 @@ def checked(
     _check_secrets()
     endpoint = _endpoint(beam_options)
     project, region, temp = _project(args.project), _region(args.region), _temp(args.temp_location)
-    gpu, gpus = _gpu(args.gpu)
-    machine_type = _machine_type(args.machine_type, gpu, gpus)
+    gpu, gpus = gpu_of(args.gpu)
+    machine_type = machine_type_of(args.machine_type, gpu, gpus)
     _check_beam(beam_options)
     if args.mps:
-        _check_mps(gpu, gpus, machine_type, beam_options)
+        check_mps(gpu, gpus, machine_type, beam_options)
     for key, value in args.label:
         if not _LABEL.fullmatch(f"{key}={value}"):
             raise UsageError(
@@ -121,17 +126,31 @@ def checked(
 def _check_places(args: argparse.Namespace, places: Mapping[str, str]) -> None:
     inputs = [("--input", each) for each in args.input if not each.startswith("@")]
     for flag, place in [*places.items(), *inputs]:
-        if not is_remote(place):
-            raise UsageError(
-                f"{flag} {place} is a path of this machine, and workers on Dataflow cannot reach it: "
-                "copy it to gs://"
-            )
+        _check_remote(flag, place)
     for flag, place in places.items():
         if not place.startswith("gs://"):
             raise UsageError(
                 f"{flag} {place}: a job on Dataflow keeps its table on gs://, where workers write as "
                 "their --service-account"
             )
+
+
+def _check_remote(flag: str, place: str) -> None:
+    if not is_remote(place):
+        raise UsageError(
+            f"{flag} {place} is a path of this machine, and workers on Dataflow cannot reach it: "
+            "copy it to gs://"
+        )
+
+
+def _check_lists(names: Sequence[str]) -> None:
+    """Refuse files of this machine in `@LIST`s; may need credentials, as reading what they name does."""
+    for name in names:
+        if name.startswith("@"):
+            with naming("--input"):
+                found = parse_input(name)
+            for uri in found.uris if isinstance(found, ListFile) else ():
+                _check_remote(f"--input {name}:", storage.as_text(uri))
 
 
 def _check_secrets() -> None:
@@ -178,82 +197,11 @@ def _temp(given: str | None) -> str:
     return given.rstrip("/")
 
 
-def _gpu(given: str | None) -> tuple[str | None, int]:
-    """Name and number."""
-    if given is None:
-        return None, 1
-    name, colon, count = given.partition(":")
-    if name not in GPUS:
-        near = difflib.get_close_matches(name.lower(), GPUS, n=1, cutoff=0.5)
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise UsageError(f"--gpu must be one of {', '.join(GPUS)}, got {name!r}{hint}")
-    if colon and not (count.isdecimal() and int(count) > 0):
-        raise UsageError(f"--gpu needs NAME or NAME:NUMBER, got {given!r}")
-    offered = GPUS[name].offered
-    if colon and int(count) not in offered:
-        raise UsageError(f"--gpu {given}: a machine has {', '.join(map(str, offered))} of them")
-    return name, int(count) if colon else 1
-
-
-def _machine_type(given: str | None, gpu: str | None, gpus: int) -> str | None:
-    if given is None:
-        return None
-    if gpu is None:
-        for name, each in GPUS.items():
-            if count := each.counts.get(given):
-                number = f":{count}" if count > 1 else ""
-                raise UsageError(
-                    f"--machine-type {given} comes with a GPU: name it, --gpu {name}{number}"
-                )
-        return given
-    facts = GPUS[gpu]
-    default = facts.defaults[gpus]
-    if not given.startswith(facts.prefix):
-        raise UsageError(
-            f"--machine-type {given}: {gpu} is offered with {facts.prefix}* only, as {default}"
-        )
-    if facts.counts:
-        has = facts.counts.get(given)
-        fitting = ", ".join(name for name, count in facts.counts.items() if count == gpus)
-        if has is None:
-            raise UsageError(
-                f"--machine-type {given} is none with {gpu}: --gpu {gpu}:{gpus} has {fitting}"
-            )
-        if has != gpus:
-            raise UsageError(f"--machine-type {given} has {has} {gpu}: --gpu {gpu}:{has}, or {fitting}")
-        return given
-    machine, most = machine_of(given), facts.most_cores[gpus]
-    if machine and machine.cores > most:
-        raise UsageError(f"--machine-type {given}: with {gpus} {gpu} a machine has at most {most} vCPUs")
-    return given
-
-
 def _check_beam(beam_options: Sequence[str]) -> None:
     """Refuse what would contradict options of ours, and which Beam would send beside them."""
     if any("worker_accelerator" in option for option in beam_options):
         raise UsageError(
             "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
-        )
-
-
-def _check_mps(
-    gpu: str | None, gpus: int, machine_type: str | None, beam_options: Sequence[str]
-) -> None:
-    """What Google says of it (cloud.google.com/dataflow/docs/gpu/use-nvidia-mps), and the memory."""
-    if gpu is None:
-        raise UsageError("--mps needs --gpu")
-    if gpus > 1:
-        raise UsageError(f"--mps needs machines with one GPU, got --gpu {gpu}:{gpus}")
-    if any("no_use_multiple_sdk_containers" in option for option in beam_options):
-        raise UsageError("--mps needs a process for each core: without no_use_multiple_sdk_containers")
-    name = machine_type or GPUS[gpu].defaults[gpus]
-    machine, most = machine_of(name), GPUS[gpu].models
-    if machine is None:
-        raise UsageError(f"--mps needs a machine type whose cores are known, got {name}")
-    if machine.cores > most:
-        raise UsageError(
-            f"--mps: {name} has {machine.cores} cores, each with a process, and the memory of one {gpu} "
-            f"is enough for {most} models: take fewer cores"
         )
 
 

@@ -195,6 +195,17 @@ def test_what_mps_needs(changed, words):
     assert refused("--mps", **changed) == words
 
 
+def test_a_list_that_names_a_file_of_this_machine(tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("/data/b.wav\n/data/c.wav\n")
+    assert refused(check=where_of, input=f"@{names}") == (
+        f"--input @{names}: /data/b.wav is a path of this machine, and workers on Dataflow cannot reach "
+        "it: copy it to gs://"
+    )
+    names.write_text("https://birds.example/a.wav\nhttps://birds.example/b.wav\n")
+    opened(check=where_of, input=f"@{names}")
+
+
 def test_options_of_beam_that_contradict_ours():
     accelerator = "worker_accelerator=type:nvidia-l4;count:1"
     assert refused("--gpu", "l4", f"--dataflow_service_options={accelerator}") == (
