@@ -14,6 +14,8 @@ the logarithm of a magnitude, as upstream has it.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from l3core.numba_cache import find_numba_a_cache
+
 if TYPE_CHECKING:
     import keras
 
@@ -65,6 +67,7 @@ class Frontend:
 
     def build(self) -> "keras.Model":
         """Windows `(batch, window_samples)` float32 -> maps in dB `(batch, frequencies, frames, 1)`."""
+        find_numba_a_cache()
         import kapre
         import keras
         from keras import layers, ops

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from l3core.numba_cache import find_numba_a_cache
 from l3core.silence import zero_runs
 
 RESAMPLERS = ("soxr_hq", "resampy")
@@ -137,6 +138,7 @@ def _resample(signal: np.ndarray, rates: Resampling) -> np.ndarray:
 
 def resampy_best(signal: np.ndarray, source_hz: float, target_hz: float) -> np.ndarray:
     """openl3's resampling of a whole signal: resampy's `kaiser_best`, in the signal's own dtype."""
+    find_numba_a_cache()
     import resampy
 
     if int(len(signal) * float(target_hz) / source_hz) < 1:

@@ -88,7 +88,7 @@ def make(folder):
     follow([created.replace("python", shlex.quote(python()), 1)], folder)
     follow(lines(STAGES["dependencies"]), folder)
     # 2.7 GB that nothing here could use: asked for, and left where they are
-    install, check = lines(STAGES["gpu"])
+    install, _ = lines(STAGES["gpu"])
     words = shlex.split(here(install, folder))
     uv = [f"{sys.prefix}/bin/uv", "pip", "install", "--dry-run", "--python", f"{folder}/bin/python"]
     known = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
