@@ -159,6 +159,13 @@ def _refuse_ours(runner: str, beam_options: Sequence[str]) -> None:
             raise UsageError(f"{name} of Beam is what l3flow sets itself{hint}")
 
 
+def beam_flags() -> dict[str, bool]:
+    """Beam's own flags, and whether they take a value."""
+    with quiet_libraries():
+        parser = _beam_parser(Parser(prog="l3flow"))
+    return {flag: action.nargs != 0 for action in parser._actions for flag in action.option_strings}
+
+
 def _beam_parser(parser: Parser) -> Parser:
     """Beam's own options, with our errors."""
     from apache_beam.options.pipeline_options import PipelineOptions

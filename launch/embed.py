@@ -1,8 +1,8 @@
 """`l3flow embed`: its options, checked before anything runs."""
 
 import argparse
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from l3core.ahead import IO_CONCURRENCY
 from l3core.errors import BusyError, UsageError
@@ -24,6 +24,9 @@ from launch.options import (
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
 from launch.telling import RunSoFar, told
+
+if TYPE_CHECKING:
+    from launch.runners import Runner
 
 DESCRIPTION = """\
 Embed audio into a feature table: one row per window, and a ledger with one row per file.
@@ -142,17 +145,32 @@ def _spec(args: argparse.Namespace) -> EmbeddingSpec:
     return spec_of(args)
 
 
-def run(argv: Sequence[str], parser: Parser) -> int:
-    """Embed; returns the exit code."""
+def run(
+    argv: Sequence[str],
+    parser: Parser,
+    *,
+    adapt: Callable[["Runner | None"], "Runner | None"] | None = None,
+) -> int:
+    """Embed; returns the exit code.
+
+    Args:
+        argv: options.
+        parser: of this command.
+        adapt: gives the runner that takes the place of the one that the options mean.
+    """
     args, beam_options = parse_with_beam(parser, argv)
     with told(args, "embed", notices_of(args)) as so_far:
         spec = _spec(args)
         with quiet_libraries(args.log_file):
-            return _embed(args, spec, beam_options, so_far)
+            return _embed(args, spec, beam_options, so_far, adapt)
 
 
 def _embed(
-    args: argparse.Namespace, spec: EmbeddingSpec, beam_options: Sequence[str], so_far: RunSoFar
+    args: argparse.Namespace,
+    spec: EmbeddingSpec,
+    beam_options: Sequence[str],
+    so_far: RunSoFar,
+    adapt: Callable[["Runner | None"], "Runner | None"] | None,
 ) -> int:
     from launch.embed_run import embed_table, preview_table  # after --help
     from launch.runners import runner_of, where_of
@@ -167,6 +185,7 @@ def _embed(
         preview_table(args, paths, spec, where_of(args, beam_options, places))
         return DONE
     runner = runner_of(args, beam_options, places)
+    runner = adapt(runner) if adapt else runner
     try:
         embed_table(args, paths, spec, beam_options, runner, so_far)
     except BusyError as error:

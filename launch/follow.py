@@ -97,7 +97,7 @@ def _find(paths: TablePaths, name: str) -> RunJob:
     """The run that a name means, and its job."""
     known, silent = list(_known(paths)), []
     for run_id, job in known:
-        if name in (run_id, job["name"]):
+        if name in (run_id, job["name"], job.get("id")):
             return run_id, job
     for master, jobs in {job["master"]: jobs_like(job) for _, job in known}.items():
         try:
@@ -106,7 +106,7 @@ def _find(paths: TablePaths, name: str) -> RunJob:
             silent.append(master)
             continue
         for run_id, job in known:
-            if job["name"] == names.get(name):
+            if "id" not in job and job["name"] == names.get(name):  # else it is another of that name
                 return run_id, job
     unknown = f"--job {name}: no run of this table has such a job"
     if silent:

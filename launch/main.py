@@ -36,6 +36,7 @@ COMMANDS = {
     "verify": Command("launch.verify", "check a table against everything that it promises"),
     "doctor": Command("launch.doctor", "look whether this machine can do the work"),
     "schedule": Command("launch.schedules.command", "print what makes a scheduler run a command"),
+    "template": Command("launch.template", "build and launch a template of embed on Dataflow"),
     "weights": Command("launch.weights", "list, fetch, verify and export models' weights"),
 }
 

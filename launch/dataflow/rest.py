@@ -9,6 +9,7 @@ import requests
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
 from l3core.errors import RunError, UsageError
+from launch.dataflow.causes import refusal
 from launch.runners import NoAnswerError
 
 ENDPOINT = "https://dataflow.googleapis.com"
@@ -159,6 +160,25 @@ class DataflowService:
             time.sleep(POLL_S)
         raise RunError(f"Dataflow job {job_id} was told to stop and is still running")
 
+    def launch_template(self, request: dict[str, Any]) -> Job | None:
+        """Launch a Flex Template; returns its job, None if it was only to be validated.
+
+        Args:
+            request: `LaunchFlexTemplateRequest` of the API.
+
+        Raises:
+            RunError: the service refuses it, or does not answer.
+        """
+        try:
+            job = self._ask("POST", "/flexTemplates:launch", json=request).get("job") or {}
+            if request.get("validateOnly"):
+                return None
+            return Job(job["id"], job["name"], str(job.get("currentState")))
+        except requests.HTTPError as error:
+            raise RunError(refusal(error.response.status_code, _message(error.response))) from None
+        except _TROUBLE as error:
+            raise RunError(f"Dataflow at {self.master} does not answer: {why(error)}") from None
+
     def _pages(self, path: str, field: str, query: dict[str, str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         token = ""
@@ -204,6 +224,14 @@ def _authorized() -> requests.Session:
         ) from None
     session: requests.Session = AuthorizedSession(credentials)
     return session
+
+
+def _message(answer: requests.Response) -> str:
+    """What an answer of Google's says is wrong."""
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason
 
 
 def why(error: Exception) -> str:

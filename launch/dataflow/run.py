@@ -1,9 +1,10 @@
 """A pipeline on Dataflow: submitted without waiting, followed until it ends, really stopped."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from l3core import storage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 THREADS = 2  # for each model: one shard is decoded while another one's is written
 ELEMENT_WITHIN_MIN = 120  # a shard is about ten minutes of work
 DEFAULT_WORKERS = 4
+_JOB_ID = re.compile(r"\d{4}(-\d\d){2}(_\d\d){3}-\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,30 @@ class Workers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A launch of the Flex Template, of which this process is the part that makes the job.
+
+    Google has made a job before, which has a name and an id; what is written to `template` becomes its
+    work when this process has ended well.
+
+    Attributes:
+        job_name: of the job.
+        template: gs:// object that the job is written to, in a folder called as the job's id.
+        staging: gs:// folder for what is staged; None: that of temporary files.
+    """
+
+    job_name: str
+    template: str
+    staging: str | None = None
+
+    @property
+    def job_id(self) -> str | None:
+        """The job's id; None if the folder is no id."""
+        folder = self.template.rpartition("/")[0].rpartition("/")[2]
+        return folder if _JOB_ID.fullmatch(folder) else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataflowRunner:
     """Where a pipeline will run.
 
@@ -117,6 +143,7 @@ class DataflowRunner:
         workers: their machines.
         labels: of the job.
         detach: come back when the job is submitted.
+        launch: of a template that this is; None: the job is submitted from here.
     """
 
     service: DataflowService
@@ -124,6 +151,7 @@ class DataflowRunner:
     workers: Workers
     labels: tuple[tuple[str, str], ...] = ()
     detach: bool = False
+    launch: Launch | None = None
 
     @property
     def slots(self) -> int:
@@ -138,16 +166,28 @@ class DataflowRunner:
 
     def job(self, run_id: str) -> dict[str, str]:
         """What a lock and a run record say of the job that does a run's work."""
-        name = f"l3flow-{run_id.lower()}"  # the service takes no capitals
-        return {"runner": "dataflow", "master": self.service.master, "name": name}
+        job = {"runner": "dataflow", "master": self.service.master}
+        if self.launch is None:
+            return job | {"name": f"l3flow-{run_id.lower()}"}  # the service takes no capitals
+        # every launch of a schedule has the same name
+        job_id = self.launch.job_id
+        return job | {"name": self.launch.job_name} | ({"id": job_id} if job_id else {})
 
     def may_go_on(self, run_id: str) -> bool:
         """Whether the job of a run that has failed or was stopped may still run."""
+        if self.launch is not None:  # it ends with this process
+            return False
         return how_job_is(self.job(run_id)) in ("running", "unknown")
 
     def with_slots(self) -> "DataflowRunner":
         """The same: the service makes machines as they are needed."""
         return self
+
+    def idle(self) -> None:
+        """Run a job that does nothing, on one small machine: a launch that makes none has failed."""
+        workers = replace(self.workers, most=1, gpu=None, mps=False, machine_type=None)
+        name = self.launch.job_name if self.launch else "l3flow-idle"
+        replace(self, workers=workers).run(_nothing, name=name)
 
     def run(
         self,
@@ -178,11 +218,12 @@ class DataflowRunner:
             f"--project={service.project}",
             f"--region={service.region}",
             f"--temp_location={self.temp}",
-            f"--staging_location={self.temp}",
+            f"--staging_location={(self.launch and self.launch.staging) or self.temp}",
             f"--dataflow_endpoint={service.endpoint}",
             *self.workers.options(),
             *(f"--label={key}={value}" for key, value in self.labels),
         ]
+        found += [f"--template_location={self.launch.template}"] if self.launch else []
         return [*found, "--no_auth"] if service.is_local else found
 
     def _submit(
@@ -197,7 +238,8 @@ class DataflowRunner:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         try:
-            job_id: str = pipeline.run().job_id()
+            result = pipeline.run()
+            job_id: str = self.launch.job_id or name if self.launch else result.job_id()
         except GoogleAPICallError as error:
             raise RunError(refusal(error.code, str(error.message))) from None
         except OSError as error:  # of staging
@@ -216,6 +258,12 @@ class DataflowRunner:
             storage.remove(probe)
         except OSError as error:
             raise RunError(f"--temp-location {self.temp}: cannot write there: {error}") from None
+
+
+def _nothing(pipeline: "beam.Pipeline") -> None:
+    import apache_beam as beam
+
+    _ = pipeline | "NothingToDo" >> beam.Create(["nothing to do"])
 
 
 def follow(service: DataflowService, job_id: str) -> None:
@@ -239,17 +287,22 @@ def follow(service: DataflowService, job_id: str) -> None:
 def how_job_is(job: Mapping[str, str]) -> JobState:
     """How the job of a run is that has a lock (`l3core.table.lock`)."""
     try:
-        jobs = DataflowService.from_master(job["master"]).jobs(job["name"])
+        jobs = _jobs_of(DataflowService.from_master(job["master"]), job)
     except NoAnswerError:
         return "unknown"
     return joint_state([each.state for each in jobs], ENDED)
+
+
+def _jobs_of(service: DataflowService, job: Mapping[str, str]) -> list[rest.Job]:
+    """Those that have a run's name; the one with its id, if that is known."""
+    return [each for each in service.jobs(job["name"]) if job.get("id") in (None, each.id)]
 
 
 def cause_of_end(job: Mapping[str, str]) -> str:
     """Why a job has ended without a commit, in a line."""
     service = DataflowService.from_master(job["master"])
     return why_ended(
-        {each.id: each.state for each in service.jobs(job["name"])},
+        {each.id: each.state for each in _jobs_of(service, job)},
         failed=FAILED,
         cancelled=CANCELLED,
         cause=lambda job_id: cause_of(service.errors(job_id)),
