@@ -110,6 +110,6 @@ def _run(args: argparse.Namespace, options: list[str] | None) -> int:
     elif args.quiet:
         print(job.id)
     else:
-        print(f"launched: Dataflow job {job.id}, which plans first")
-        print(f"follow it: l3flow runs --table {printable(quote(found.table))} --job {job.id}")
+        print(f"launched: Dataflow job {job.id}, which first plans, some minutes")
+        print(f"follow it then: l3flow runs --table {printable(quote(found.table))} --job {job.id}")
     return DONE

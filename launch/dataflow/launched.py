@@ -56,7 +56,11 @@ def launched(argv: Sequence[str]) -> Launched:
             raise UsageError(f"Google's launcher gives --{needed}, and this launch has none")
     if told.get("runner", "DataflowRunner") != "DataflowRunner":
         raise UsageError(f"a template runs on DataflowRunner, got --runner={told['runner']}")
-    launch = Launch(told["job_name"], told["template_location"], told.get("staging_location"))
+    launch = Launch(
+        job_name=told["job_name"],
+        template=told["template_location"],
+        staging=told.get("staging_location"),
+    )
     told.setdefault("temp_location", launch.staging or "")
     own = actions()
     found = ["--runner", "dataflow", "--detach"]
