@@ -94,6 +94,8 @@ def _run(args: argparse.Namespace, options: list[str] | None) -> int:
 
     if options is None:
         raise UsageError("l3flow template run needs -- and the options of l3flow embed behind it")
+    if not any(token.partition("=")[0] == "--runner" for token in options):
+        options += ["--runner", "dataflow"]
     name = args.job_name or f"l3flow-{new_run_id().lower()}"
     found = launching(
         options, template=args.template, job_name=name, launcher_machine=args.launcher_machine_type

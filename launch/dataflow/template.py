@@ -76,10 +76,9 @@ def launching(
         raise UsageError(
             f"a job's name has small letters, digits and -, and begins with a letter, got {job_name!r}"
         )
-    argv = argv if _has_runner(argv) else [*argv, "--runner", "dataflow"]
     args, beam_options, _ = embed.check(argv, embed.build_parser("l3flow embed"))
     if args.runner != "dataflow":
-        raise UsageError(f"a template runs on Dataflow, not on --runner {args.runner}")
+        raise UsageError(f"a template needs --runner dataflow, and runs not on --runner {args.runner}")
     values = values_of(argv)
     parameters = parameters_of(values)
     runner = checked(args, beam_options, {"--output": args.output})
@@ -106,10 +105,6 @@ def launching(
         "environment": {name: value for name, value in environment.items() if value},
     }
     return Launching(runner.service, args.output, {"launchParameter": launch})
-
-
-def _has_runner(argv: Sequence[str]) -> bool:
-    return any(token.partition("=")[0] == "--runner" for token in argv)
 
 
 def _refuse_local(flag: str, given: bool | str | list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 from l3core.errors import UsageError
 from launch.schedules.job import Job
@@ -22,13 +23,27 @@ def write(job: Job) -> dict[str, str]:
     options = job.options
     place = f"projects/{options.project}/locations/{options.region}"
     overrides = {"overrides": {"containerOverrides": [{"args": list(job.argv)}]}}
-    body = json.dumps(overrides, ensure_ascii=False).encode()
     needed = [*(f"variable {name}" for name in job.secrets.variables)]
     needed += [f"file {path}" for path in job.secrets.files]
     secrets = f"; secrets of the Cloud Run job: {', '.join(needed)}" if needed else ""
     description = f"{job.title}{secrets}"
     if len(description.encode()) > LONGEST_DESCRIPTION:
         raise UsageError(f"--storage-option names more secrets than a description holds: {secrets}")
+    url = f"https://run.googleapis.com/v2/{place}/jobs/{options.job}:run"
+    return posting(job, place, url, overrides, description)
+
+
+def posting(job: Job, place: str, url: str, body: dict[str, Any], description: str) -> dict[str, str]:
+    """A job of Cloud Scheduler that posts JSON to an API of Google's.
+
+    Args:
+        job: what is scheduled.
+        place: projects/PROJECT/locations/REGION.
+        url: of the API.
+        body: that is posted.
+        description: of the job.
+    """
+    text = json.dumps(body, ensure_ascii=False).encode()
     resource = {
         "name": f"{place}/jobs/{job.name}",
         "description": description,
@@ -42,11 +57,11 @@ def write(job: Job) -> dict[str, str]:
             "maxDoublings": 4,
         },
         "httpTarget": {
-            "uri": f"https://run.googleapis.com/v2/{place}/jobs/{options.job}:run",
+            "uri": url,
             "httpMethod": "POST",
             "headers": {"Content-Type": "application/json"},
-            "body": base64.b64encode(body).decode(),
-            "oauthToken": {"serviceAccountEmail": options.service_account, "scope": SCOPE},
+            "body": base64.b64encode(text).decode(),
+            "oauthToken": {"serviceAccountEmail": job.options.service_account, "scope": SCOPE},
         },
     }
     return {f"{job.name}.json": json.dumps(resource, indent=2, ensure_ascii=False) + "\n"}

@@ -21,7 +21,8 @@ from launch.schedules.zones import UTC, checked_zone, is_of_machine, zone_of_mac
 
 DESCRIPTION = f"""\
 Print what makes a scheduler run a command: a crontab's line, units of systemd, a CronJob of Kubernetes,
-a job of Cloud Scheduler that starts a Cloud Run job, or a DAG of Airflow. Nothing is installed.
+a job of Cloud Scheduler that starts a Cloud Run job or launches a template on Dataflow, or a DAG of
+Airflow. Nothing is installed.
 
 The command behind -- is checked as it would be if it ran now; embed gets --if-running skip, so that it
 is safe to fire twice, late, or during a long run. launch/schedules/README.md tells how to install each.
@@ -37,6 +38,11 @@ examples:
   l3flow schedule --to cloud-scheduler --every 'monday at 04:30' --project my-project \\
       --region europe-west1 --job l3flow --service-account nightly@my-project.iam.gserviceaccount.com \\
       -- embed --input gs://bucket/audio --output gs://bucket/table
+  l3flow schedule --to flex-template --every night --template gs://bucket/template.json \\
+      --service-account nightly@my-project.iam.gserviceaccount.com \\
+      -- embed --input gs://bucket/audio --output gs://bucket/table --runner dataflow \\
+      --project my-project --region us-central1 --temp-location gs://bucket/temp \\
+      --sdk-container-image IMAGE
   l3flow schedule --to airflow --every '30 4 1 * *' -- verify --table gs://bucket/table
 """
 LONGEST_NAME = 52  # of a CronJob
@@ -66,7 +72,7 @@ def build_parser(prog: str) -> Parser:
     add(
         "--service-account",
         metavar="NAME",
-        help="k8s, cloud-scheduler: who runs it (Google: l3flow@...)",
+        help="k8s, cloud-scheduler: who runs it (Google: l3flow@...); flex-template: who launches it",
     )
     add(
         "--volume",
@@ -83,6 +89,7 @@ def build_parser(prog: str) -> Parser:
         metavar="NAME",
         help="cloud-scheduler: the Cloud Run job, whose command is l3flow (default l3flow)",
     )
+    add("--template", metavar="URI", help="flex-template: what l3flow template build has written")
     parser.add_argument("--quiet", action="store_true", help="no notes, only the text and errors")
     parser.add_argument("--json", action="store_true", help="print files and command as JSON")
     return parser
@@ -154,6 +161,7 @@ def make_job(args: argparse.Namespace, command: Sequence[str]) -> Job:
             project=args.project or "",
             region=args.region or "",
             job=args.job or "",
+            template=args.template or "",
         ),
     )
 

@@ -27,6 +27,7 @@ class Options:
     project: str = ""
     region: str = ""
     job: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True)

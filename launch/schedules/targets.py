@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launch.schedules import airflow, cloud_scheduler, cron, kubernetes, systemd
+from launch.schedules import airflow, cloud_scheduler, cron, flex_template, kubernetes, systemd
 from launch.schedules.job import Job
 
 
@@ -47,6 +47,12 @@ TARGETS = {
         here=False,
         takes=("--project", "--region", "--job", "--service-account", "--volume"),
         needs=("--project", "--region", "--job", "--service-account"),
+    ),
+    "flex-template": Target(
+        flex_template.write,
+        here=False,
+        takes=("--template", "--service-account"),
+        needs=("--template", "--service-account"),
     ),
     "airflow": Target(airflow.write, here=False, takes=("--volume",)),
 }

@@ -11,6 +11,7 @@ import pytest
 
 from launch.main import main
 from launch.schedules.command import DESCRIPTION
+from launch.schedules.targets import TARGETS
 from launch.schedules.zones import is_of_machine, zone_of_machine
 from tests.launch.schedules.test_given import EMBED, refused
 from tests.schedules import TO, embedding, schedule
@@ -19,7 +20,7 @@ from tests.schedules import TO, embedding, schedule
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--to", "crn", "--every", "night"], "cron, systemd, k8s, cloud-scheduler, airflow, got 'crn'"),
+        (["--to", "crn", "--every", "night"], "k8s, cloud-scheduler, flex-template, airflow, got 'crn'"),
         (["--to", "cron", "--evry", "night"], "unknown option --evry, did you mean --every?"),
         (["--to", "cron", "--every", "5 hours"], "--every needs hours that divide 24"),
         (["--to", "cron", "--every", "night", "--image", "x"], "--image is for --to k8s, not cron"),
@@ -120,7 +121,7 @@ def test_a_folder_that_cannot_be(capsys, tmp_path):
 def test_the_examples_of_its_help_work(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"^  l3flow ((?:.*\\\n)*.*)", DESCRIPTION, re.MULTILINE)
-    assert len(examples) == len(TO)
+    assert len(examples) == len(TARGETS)
     for example in examples:
         assert main(shlex.split(example.replace("\\\n", " "))) == 0, example
     assert len(list((tmp_path / "units").iterdir())) == 2
