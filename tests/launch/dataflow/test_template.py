@@ -9,9 +9,13 @@ from google.cloud import dataflow
 from google.protobuf import json_format
 
 from l3core import storage
+from l3core.errors import UsageError
+from l3core.table.layout import TablePaths
+from l3core.table.lock import acquire, release
 from l3core.table.read import read_windows
 from launch.dataflow import launcher, rest
-from launch.dataflow.run import cause_of_end, how_job_is
+from launch.dataflow.run import DataflowRunner, Launch, Workers, cause_of_end, how_job_is
+from launch.follow import _find
 from launch.main import main
 from tests.corpus import FLAGS, upload, write_mixed
 from tests.dataflow_api import problem, run_staged
@@ -167,6 +171,33 @@ def test_the_jobs_of_a_schedule_have_one_name_and_are_told_apart_by_their_ids(ap
     assert cause_of_end(job) == "it rained"
     assert how_job_is(job | {"id": "2"}) == "running"
     assert how_job_is(job | {"id": "3"}) == "absent"
+
+
+def test_a_launch_that_fails_leaves_its_lock_to_nobody(api):
+    """Its job is active, since this process is its launcher, and ends with it."""
+    folder = "gs://birds/temp/template_launches/2026-11-26_00_00_00-17"
+    runner = DataflowRunner(
+        service=rest.DataflowService(api.url, "my-project", "us-central1"),
+        temp="gs://birds/temp",
+        workers=Workers(image=IMAGE),
+        launch=Launch(job_name="nightly", template=f"{folder}/job_object"),
+    )
+    api.add_job("2026-11-26_00_00_00-17", "nightly", "JOB_STATE_QUEUED")
+    assert how_job_is(runner.job("run-1")) == "running"
+    assert not runner.may_go_on("run-1")
+
+
+def test_a_run_is_found_by_the_id_of_its_own_job(api, tmp_path):
+    """Not by the id of another job that has the same name."""
+    paths = TablePaths(str(tmp_path))
+    own = {"runner": "dataflow", "master": api.master(), "name": "nightly", "id": "2"}
+    acquire(paths, "s0", "run-2", job=own)
+    for job_id in ("1", "2"):
+        api.add_job(job_id, "nightly", "JOB_STATE_FAILED")
+    assert _find(paths, "2") == _find(paths, "nightly") == ("run-2", own)
+    with pytest.raises(UsageError, match="no run of this table has such a job"):
+        _find(paths, "1")
+    release(paths, "s0", "run-2")
 
 
 def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
