@@ -13,15 +13,24 @@ if TYPE_CHECKING:
     from l3core.openl3_api import get_audio_embedding
     from l3core.spec import EmbeddingSpec
     from l3core.table.read import read_windows
+    from l3core.table.scan import iter_windows
 
 _HOMES = {
     "Embedder": "l3core.embedding",
     "Embedding": "l3core.embedding",
     "EmbeddingSpec": "l3core.spec",
     "get_audio_embedding": "l3core.openl3_api",
+    "iter_windows": "l3core.table.scan",
     "read_windows": "l3core.table.read",
 }
-__all__ = ["Embedder", "Embedding", "EmbeddingSpec", "get_audio_embedding", "read_windows"]
+__all__ = [
+    "Embedder",
+    "Embedding",
+    "EmbeddingSpec",
+    "get_audio_embedding",
+    "iter_windows",
+    "read_windows",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,21 +1,20 @@
 """Reading a table: the windows of its last commit, whole, whatever is being published meanwhile."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import BinaryIO, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from l3core import storage
-from l3core.errors import TableError
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState, choose_spec, existing_state
+from l3core.table.row_groups import groups_with, matrix, opened
+from l3core.table.selection import METADATA, METADATA_SCHEMA, Selection, select
+from l3core.table.state import TableState, choose_spec, existing_state, read_spec
 
-METADATA = ("clip_id", "window", "start_s", "silent")
+__all__ = ["METADATA", "ClipVectors", "following_commits", "read_clip_vectors", "read_windows"]
 T = TypeVar("T")
 
 
@@ -31,32 +30,52 @@ class ClipVectors(NamedTuple):
     clips: np.ndarray
 
 
+class _Kept(NamedTuple):
+    """Rows of a row group that are asked for.
+
+    Attributes:
+        path, group: of a windows file.
+        places: of the rows in the group; None for all of them.
+        rows: how many.
+    """
+
+    path: str
+    group: int
+    places: np.ndarray | None
+    rows: int
+
+
 def read_windows(
     table: str | os.PathLike[str],
     spec: str | None = None,
     columns: str | Sequence[str] | None = None,
     clips: str | Sequence[str] | None = None,
+    where: pc.Expression | Sequence[Any] | None = None,
 ) -> tuple[pa.Table, np.ndarray]:
     """The windows of a table, sorted by clip and window.
+
+    Each vector is copied once, to its place in one matrix; where all rows are those of row groups of one
+    file, in order, nothing is copied: the matrix is Arrow's own memory, which is read-only.
 
     Args:
         table: path or URI of the table.
         spec: a fingerprint or the beginning of one; None if the table has only one.
         columns: metadata column or columns to read, of `METADATA`; None for all.
         clips: only this clip id, or these; row groups without any of them are not read.
+        where: only rows of which it is true: an expression of pyarrow, such as
+            `pyarrow.compute.field("start_s") >= 1`, or a list as pyarrow's `filters` are. It may speak
+            of the metadata and of the columns of the ledger, the clip's `duration_s` for example. Row
+            groups whose statistics rule it out are not read.
 
     Returns:
         Metadata as an Arrow table and vectors float32 `(windows, d)`, row for row.
 
     Raises:
-        TableError: no such table, or not one spec.
+        TableError: no such table, or not one spec, or a condition that cannot be evaluated.
     """
-    names = METADATA if columns is None else _listed(columns)
-    if unknown := [name for name in names if name not in METADATA]:
-        raise TableError(f"columns must be of {', '.join(METADATA)}, got {', '.join(unknown)}")
-    wanted = None if clips is None else pa.array(sorted(_listed(clips)), pa.string())
-    paths = _paths(table)
-    return following_commits(paths, lambda state: _read_state(paths, state, spec, names, wanted))
+    selection = select(columns, clips, where)
+    paths = table_paths(table)
+    return following_commits(paths, lambda state: _read_state(paths, state, spec, selection))
 
 
 def read_clip_vectors(
@@ -75,7 +94,7 @@ def read_clip_vectors(
     Raises:
         TableError: no such table, or not one spec.
     """
-    paths = _paths(table)
+    paths = table_paths(table)
     return following_commits(paths, lambda state: _read_vectors(paths, state, spec, clips))
 
 
@@ -103,34 +122,71 @@ def following_commits(
                 raise
 
 
-def _paths(table: str | os.PathLike[str]) -> TablePaths:
+def table_paths(table: str | os.PathLike[str]) -> TablePaths:
+    """The paths of a table that somebody names."""
     return TablePaths(storage.absolute(os.fspath(table)).rstrip("/"))
 
 
-def _listed(names: str | Sequence[str]) -> list[str]:
-    """One name, or several."""
-    return [names] if isinstance(names, str) else list(names)
+def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
+    """Numbers in a vector of a spec, as its windows tell or, where it has none, its description."""
+    for path in state.windows(fingerprint):
+        with opened(paths, state, path) as (parquet, _):
+            return parquet.schema_arrow.field("embedding").type.list_size
+    described = None
+    if state.pending is not None and state.pending["record"].get("fingerprint") == fingerprint:
+        described = state.pending["spec"]  # its file may not be there yet
+    return (described or read_spec(paths, fingerprint))["spec"].get("embedding_size") or 0
 
 
 def _read_state(
-    paths: TablePaths,
-    state: TableState,
-    spec: str | None,
-    columns: Sequence[str],
-    clips: pa.Array | None,
+    paths: TablePaths, state: TableState, spec: str | None, selection: Selection
 ) -> tuple[pa.Table, np.ndarray]:
     fingerprint = choose_spec(paths, state, spec)
-    wanted = list(columns)
-    read = list(dict.fromkeys([*wanted, "clip_id", "window", "embedding"]))
-    parts = []
+    ledger = selection.ledger(paths, state, fingerprint)
+    needed = list(dict.fromkeys(["clip_id", "window", *selection.read]))
+    parts, kept = [pa.schema([METADATA_SCHEMA.field(name) for name in needed]).empty_table()], []
     for path in state.windows(fingerprint):
-        with _opened(paths, state, path) as parquet:
-            rows = parquet.read_row_groups(_groups(parquet, clips), read)
-        parts.append(rows if clips is None else rows.filter(pc.is_in(rows["clip_id"], clips)))
-    if not parts:
-        return pa.table({name: pa.array([]) for name in wanted}), np.empty((0, 0), np.float32)
-    rows = pa.concat_tables(parts).sort_by([("clip_id", "ascending"), ("window", "ascending")])
-    return rows.select(wanted), _matrix(rows["embedding"].combine_chunks())
+        with opened(paths, state, path) as windows:
+            for group in selection.groups(windows):
+                rows = windows.parquet.read_row_group(group, needed)
+                places = selection.kept(rows, ledger)
+                rows = rows if places is None else rows.take(places)
+                parts.append(rows)
+                kept.append(_Kept(path, group, places, len(rows)))
+    rows = pa.concat_tables(parts)
+    order = pc.sort_indices(rows, [("clip_id", "ascending"), ("window", "ascending")]).to_numpy()
+    if not np.array_equal(order, np.arange(len(order))):
+        rows = rows.take(order)
+    elif len(whole := {one.path for one in kept}) == 1 and all(one.places is None for one in kept):
+        with opened(paths, state, whole.pop()) as windows:
+            read = windows.parquet.read_row_groups([one.group for one in kept], ["embedding"])
+            return rows.select(selection.columns), matrix(read["embedding"])
+    return rows.select(selection.columns), _gathered(paths, state, fingerprint, kept, order)
+
+
+def _gathered(
+    paths: TablePaths, state: TableState, fingerprint: str, kept: Sequence[_Kept], order: np.ndarray
+) -> np.ndarray:
+    """Vectors of rows of row groups, straight to their places in one matrix; `order` is of them all."""
+    if not len(order):
+        return np.empty((0, vector_size(paths, state, fingerprint)), np.float32)
+    target = np.empty_like(order)
+    target[order] = np.arange(len(order))
+    done = 0
+    for path in dict.fromkeys(one.path for one in kept):
+        with opened(paths, state, path) as windows:
+            for _, group, places, count in (one for one in kept if one.path == path):
+                if not count:
+                    continue
+                found = matrix(windows.parquet.read_row_group(group, ["embedding"])["embedding"])
+                if not done:
+                    vectors = np.empty((len(order), found.shape[1]), np.float32)
+                rows = target[done : done + count]
+                done += count
+                block = np.arange(rows[0], rows[0] + count)
+                to = slice(rows[0], rows[0] + count) if np.array_equal(rows, block) else rows
+                vectors[to] = found if places is None else found[places]
+    return vectors
 
 
 def _read_vectors(
@@ -141,9 +197,9 @@ def _read_vectors(
     ordered = pc.take(asked, pc.sort_indices(asked))
     places, windows, ends, size = [], [], [0], 0
     for path in files:
-        with _opened(paths, state, path) as parquet:
+        with opened(paths, state, path) as (parquet, _):
             size = parquet.schema_arrow.field("embedding").type.list_size
-            for group in _groups(parquet, ordered):
+            for group in groups_with(parquet, ordered):
                 found = parquet.read_row_group(group, ["clip_id", "window"])
                 place = pc.index_in(found["clip_id"], asked).combine_chunks()
                 places.append(place.fill_null(-1).to_numpy(zero_copy_only=False))
@@ -159,49 +215,11 @@ def _read_vectors(
     vectors = np.empty((len(order), size), np.float32)
     number = 0
     for path in files:
-        with _opened(paths, state, path) as parquet:
-            for group in _groups(parquet, ordered):
+        with opened(paths, state, path) as (parquet, _):
+            for group in groups_with(parquet, ordered):
                 rows = row_of[ends[number] : ends[number + 1]]
                 number += 1
                 if (rows >= 0).any():
                     read = parquet.read_row_group(group, ["embedding"])["embedding"]
-                    vectors[rows[rows >= 0]] = _matrix(read.combine_chunks())[rows >= 0]
+                    vectors[rows[rows >= 0]] = matrix(read)[rows >= 0]
     return ClipVectors(vectors, place[order])
-
-
-def _matrix(vectors: pa.FixedSizeListArray) -> np.ndarray:
-    return vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
-
-
-def _groups(parquet: pq.ParquetFile, clips: pa.Array | None) -> list[int]:
-    """Row groups that may hold some of the clips, which are sorted; all of them for None."""
-    every = range(parquet.num_row_groups)
-    if clips is None:
-        return list(every)
-    names = clips.to_numpy(zero_copy_only=False)
-    column = parquet.schema_arrow.get_field_index("clip_id")
-    return [group for group in every if _may_hold(parquet.metadata.row_group(group), column, names)]
-
-
-def _may_hold(group: pq.RowGroupMetaData, column: int, names: np.ndarray) -> bool:
-    statistics = group.column(column).statistics
-    if statistics is None or not statistics.has_min_max:
-        return True
-    # Parquet orders strings by their bytes in UTF-8, Python by code points: the same order
-    first = np.searchsorted(names, statistics.min)
-    return bool(first < len(names) and names[first] <= statistics.max)
-
-
-@contextmanager
-def _opened(paths: TablePaths, state: TableState, path: str) -> Iterator[pq.ParquetFile]:
-    with ExitStack() as stack:
-        yield pq.ParquetFile(stack.enter_context(_reading(paths, state, path)))
-
-
-def _reading(paths: TablePaths, state: TableState, path: str) -> BinaryIO:
-    """Open a file of the state; it may just be moving into its place."""
-    staged = (state.pending or {"staged": {}})["staged"].get(path)
-    for place in (path, staged) if staged is not None else ():
-        with suppress(FileNotFoundError):
-            return storage.reading(paths.at(place))
-    return storage.reading(paths.at(path))

@@ -1,0 +1,80 @@
+"""Windows files of a commit, opened row group by row group."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from l3core import storage
+from l3core.errors import TableError
+from l3core.table.layout import TablePaths
+from l3core.table.state import TableState
+
+
+class OpenFile(NamedTuple):
+    """A Parquet file that is open.
+
+    Attributes:
+        parquet: reads it.
+        file: its bytes.
+    """
+
+    parquet: pq.ParquetFile
+    file: BinaryIO
+
+
+@contextmanager
+def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile]:
+    """A Parquet file of the state, `path` below the table.
+
+    Raises:
+        FileNotFoundError: a later commit has taken it away, or it is missing.
+        TableError: it is damaged.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_reading(paths, state, path))
+            yield OpenFile(pq.ParquetFile(file), file)
+        except (pa.ArrowException, OSError) as error:
+            # of a damaged page Arrow says OSError and nothing more; stores have kinds of their own
+            if isinstance(error, OSError) and type(error) is not OSError:
+                raise
+            raise TableError(f"{paths.at(path)} cannot be read, see l3flow verify: {error}") from error
+
+
+def _reading(paths: TablePaths, state: TableState, path: str) -> BinaryIO:
+    """Open a file of the state; it may just be moving into its place."""
+    staged = (state.pending or {"staged": {}})["staged"].get(path)
+    for place in (path, staged) if staged is not None else ():
+        with suppress(FileNotFoundError):
+            return storage.reading(paths.at(place))
+    return storage.reading(paths.at(path))
+
+
+def groups_with(parquet: pq.ParquetFile, clips: pa.Array | None) -> list[int]:
+    """Row groups that may hold some of the clips, which are sorted; all of them for None."""
+    every = range(parquet.num_row_groups)
+    if clips is None:
+        return list(every)
+    names = clips.to_numpy(zero_copy_only=False)
+    column = parquet.schema_arrow.get_field_index("clip_id")
+    return [group for group in every if _may_hold(parquet.metadata.row_group(group), column, names)]
+
+
+def _may_hold(group: pq.RowGroupMetaData, column: int, names: np.ndarray) -> bool:
+    statistics = group.column(column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    # Parquet orders strings by their bytes in UTF-8, Python by code points: the same order
+    first = np.searchsorted(names, statistics.min)
+    return bool(first < len(names) and names[first] <= statistics.max)
+
+
+def matrix(vectors: pa.ChunkedArray | pa.FixedSizeListArray) -> np.ndarray:
+    """Vectors as float32 `(rows, d)`: Arrow's own memory where they are of one piece."""
+    if isinstance(vectors, pa.ChunkedArray):
+        vectors = vectors.chunk(0) if vectors.num_chunks == 1 else vectors.combine_chunks()
+    return vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
