@@ -34,6 +34,17 @@ class Embedding(NamedTuple):
     silent: np.ndarray
 
 
+def array_source(audio: np.ndarray, sample_rate: float) -> ArraySource:
+    """Samples in memory as a source; arguments and errors as of `Embedder.embed`."""
+    if not isinstance(sample_rate, Real) or not sample_rate >= 1 or sample_rate % 1 != 0:
+        raise ValueError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
+    with np.errstate(invalid="ignore", over="ignore"):  # what no float32 can be is infinite then
+        source = ArraySource(np.asarray(audio), int(sample_rate))
+    if not np.isfinite(source.read(0, source.info.frames)).all():
+        raise ValueError("audio must be finite, got NaN or infinite samples")
+    return source
+
+
 class Embedder:
     """A spec with its weights loaded and its network compiled.
 
@@ -77,12 +88,7 @@ class Embedder:
         Raises:
             ValueError: audio of another shape or type, not finite, or a rate that is not whole.
         """
-        if not isinstance(sample_rate, Real) or not sample_rate >= 1 or sample_rate % 1 != 0:
-            raise ValueError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
-        source = ArraySource(np.asarray(audio), int(sample_rate))
-        if not np.isfinite(audio).all():
-            raise ValueError("audio must be finite, got NaN or infinite samples")
-        return self.embed_source(source)
+        return self.embed_source(array_source(audio, sample_rate))
 
     def embed_source(self, source: Source) -> Embedding:
         """Embed one recording of any kind, an open `l3core.audio.Recording` for example.

@@ -1,13 +1,18 @@
 """The examples are short, and run as a user runs them."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from l3core.embedding import Embedder
 from l3core.spec import EmbeddingSpec
 from l3core.weights import load_weights, to_h5
 
@@ -46,6 +51,23 @@ def test_first_table(tmp_path):
     # 5 s and a little more of each clip, centred, every half second: 10 or 11 windows
     assert "100 clips, 1095 windows of 64 numbers" in output
     assert output.count("sounds most like") == 5
+
+
+def test_embedding_in_a_pipeline(tmp_path):
+    """The numbers of the `Embedder`, and a file that is no audio among the errors."""
+    names = ("1-100032-A-0.ogg", "1-17367-A-10.ogg")
+    for name in names:
+        shutil.copy(REPO / "examples/data/audio" / name, tmp_path / f"it's {name}")
+    (tmp_path / "müßig = 5%.ogg").write_text("no audio")
+    output = run("examples/embed_in_a_pipeline.py", str(tmp_path), str(tmp_path / "out.jsonl"))
+    assert output == f"{tmp_path}/müßig = 5%.ogg: a signal is (audio, sample rate), got NoneType\n"
+    lines = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    embedder = Embedder(EmbeddingSpec(model="edgel3-sea-64", hop_s=0.5))
+    for line, name in zip(sorted(lines, key=lambda line: line["sound"]), names, strict=True):
+        audio = soundfile.read(REPO / "examples/data/audio" / name, dtype="float32")
+        expected = embedder.embed(*audio).vectors.mean(axis=0)
+        assert (line["sound"], line["windows"]) == (f"{tmp_path}/it's {name}", 11)
+        assert np.linalg.norm(line["mean"] - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
 def test_moving_from_openl3(tmp_path):
