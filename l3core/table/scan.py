@@ -23,17 +23,18 @@ CHUNK_BYTES = 8 * 2**20
 
 
 class Piece(NamedTuple):
-    """A row group of a windows file.
+    """Rows of a row group of a windows file, also those that are not asked for.
 
     Attributes:
         path: of the file, below the table.
         group: its number in the file.
-        rows: in it, also those that are not asked for.
+        start, stop: of the rows in the group.
     """
 
     path: str
     group: int
-    rows: int
+    start: int
+    stop: int
 
 
 class Windows(NamedTuple):
@@ -88,7 +89,7 @@ class Scan:
         for piece in pieces:
             try:
                 with opened(self.paths, self.state, piece.path) as (parquet, _):
-                    yield from self._read_groups(parquet, [piece.group])
+                    yield from self._read_group(parquet, piece.group, piece.start, piece.stop)
             except FileNotFoundError:
                 raise self._lost() from None
 
@@ -101,7 +102,44 @@ class Scan:
         """
         for path in self._files():
             with opened(self.paths, self.state, path) as windows:
-                yield from self._read_groups(windows.parquet, self.selection.groups(windows))
+                for group in self.selection.groups(windows):
+                    yield from self._read_group(windows.parquet, group)
+
+    def count(self, pieces: Iterable[Piece]) -> int:
+        """How many windows `read` gives; no vector is read.
+
+        Raises:
+            TableError: as `read`.
+        """
+        pieces = list(pieces)
+        if self.selection.everything:
+            return sum(piece.stop - piece.start for piece in pieces)
+        return sum(map_ahead(self._count, pieces))
+
+    def _count(self, piece: Piece) -> int:
+        try:
+            with opened(self.paths, self.state, piece.path) as (parquet, _):
+                rows = parquet.read_row_group(piece.group, self.selection.read)
+        except FileNotFoundError:
+            raise self._lost() from None
+        rows = rows.slice(piece.start, piece.stop - piece.start)
+        places = self.selection.kept(rows, self.ledger)
+        return len(rows) if places is None else len(places)
+
+    def clip_ids(self) -> pa.ChunkedArray:
+        """Clips of the partition's ledger, also those without windows.
+
+        Raises:
+            TableError: the ledger is no longer there, or damaged.
+        """
+        found = [pa.chunked_array([], pa.string())]
+        for path in self.state.ledger(self.fingerprint):
+            try:
+                with opened(self.paths, self.state, path) as ledger:
+                    found.append(ledger.parquet.read(["clip_id"])["clip_id"])
+            except FileNotFoundError:
+                raise self._lost() from None
+        return pa.chunked_array([chunk for one in found for chunk in one.chunks], pa.string())
 
     def _files(self) -> list[str]:
         return self.state.windows(self.fingerprint)
@@ -110,20 +148,30 @@ class Scan:
         with opened(self.paths, self.state, path) as windows:
             metadata = windows.parquet.metadata
             groups = self.selection.groups(windows)
-            return [Piece(path, group, metadata.row_group(group).num_rows) for group in groups]
+            return [Piece(path, group, 0, metadata.row_group(group).num_rows) for group in groups]
 
-    def _read_groups(self, parquet: pq.ParquetFile, groups: Sequence[int]) -> Iterator[Windows]:
+    def _read_group(
+        self, parquet: pq.ParquetFile, group: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[Windows]:
         chunk = max(1, CHUNK_BYTES // (4 * max(1, self.size)))
         needed = [*dict.fromkeys([*self.selection.read, *self.selection.columns]), "embedding"]
-        for group in groups:
-            for batch in parquet.iter_batches(chunk, row_groups=[group], columns=needed):
-                places = self.selection.kept(batch, self.ledger)
-                rows = pa.Table.from_batches([batch]).select(self.selection.columns)
-                vectors = matrix(batch["embedding"])
-                if places is None:
-                    yield Windows(rows, vectors)
-                elif len(places):
-                    yield Windows(rows.take(places), vectors[places])
+        end = 0
+        for batch in parquet.iter_batches(chunk, row_groups=[group], columns=needed):
+            begin, end = end, end + len(batch)
+            first, last = max(start, begin), end if stop is None else min(stop, end)
+            if first < last:
+                yield from self._asked(batch.slice(first - begin, last - first))
+            if last == stop:
+                return
+
+    def _asked(self, batch: pa.RecordBatch) -> Iterator[Windows]:
+        places = self.selection.kept(batch, self.ledger)
+        rows = pa.Table.from_batches([batch]).select(self.selection.columns)
+        vectors = matrix(batch["embedding"])
+        if places is None:
+            yield Windows(rows, vectors)
+        elif len(places):
+            yield Windows(rows.take(places), vectors[places])
 
     def _lost(self) -> TableError:
         return TableError(
@@ -149,7 +197,8 @@ def _scan(paths: TablePaths, state: TableState, spec: str | None, selection: Sel
     fingerprint = choose_spec(paths, state, spec)
     ledger = selection.ledger(paths, state, fingerprint)
     size = vector_size(paths, state, fingerprint)
-    here = {path: state.files[path] for path in state.windows(fingerprint)}
+    files = [*state.windows(fingerprint), *state.ledger(fingerprint)]
+    here = {path: state.files[path] for path in files}
     return Scan(paths, state._replace(files=here), fingerprint, selection, ledger, size)
 
 

@@ -40,6 +40,11 @@ class Selection:
     named: frozenset[str]
 
     @property
+    def everything(self) -> bool:
+        """Whether it is all rows."""
+        return self.clips is None and self.where is None
+
+    @property
     def read(self) -> list[str]:
         """Columns of a windows file that are needed, the vectors apart."""
         asked = self.named | {*self.columns}
@@ -73,7 +78,7 @@ class Selection:
             rows: with the columns `read`.
             ledger: from `ledger`.
         """
-        if self.clips is None and self.where is None:
+        if self.everything:
             return None
         columns = {name: rows[name] for name in rows.schema.names if name in METADATA}
         numbered = pa.table(columns | {_ROW: np.arange(len(rows))})

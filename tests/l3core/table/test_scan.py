@@ -20,38 +20,16 @@ from l3core.table.maintenance import compact
 from l3core.table.read import read_windows
 from l3core.table.row_groups import opened
 from l3core.table.scan import iter_windows, scan_windows
-from tests.corpus import PlainRun, expected_rows, replace_file, upload, write_files, write_mixed
+from tests.corpus import PlainRun, expected_rows, replace_file, upload, write_files
+from tests.training import AWKWARD, make_table, regroup, rows_of
 
 REPO = Path(__file__).parents[3]
-AWKWARD = {"a b.wav": 2.0, 'it\'s "x".wav': 1.0, "k=v/50%.wav": 1.3, "müßig ä.wav": 0.7}
-
-
-def rows_of(metadata, vectors):
-    return [(*row.values(), vector.tobytes()) for row, vector in zip(metadata.to_pylist(), vectors)]
-
-
-def regroup(table, rows):
-    """Write windows files again with so many rows in a row group; returns how many there are."""
-    groups = 0
-    for path in sorted(Path(table).glob("windows/*/*.parquet")):
-        windows = pq.read_table(path, partitioning=None)
-        size = windows.schema.field("embedding").type.list_size
-        pq.write_table(windows.cast(windows_schema(size)), path, row_group_size=rows)
-        groups += pq.ParquetFile(path).num_row_groups
-    return groups
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Two files of several row groups; silent, cut and unreadable clips, and ids that need quotes."""
     folder = tmp_path_factory.mktemp("scan")
-    corpus, table = write_mixed(folder / "corpus"), folder / "table"
-    PlainRun(corpus, table, "run-1").all()
-    for number, (name, seconds) in enumerate(AWKWARD.items()):
-        (corpus / name).parent.mkdir(exist_ok=True)
-        replace_file(corpus / name, seconds, seed=70 + number)
-    PlainRun(corpus, table, "run-2").all()
-    assert regroup(table, 7) > 4
+    corpus, table = folder / "corpus", make_table(folder)
     everything = rows_of(*read_windows(table))
     whole = [row for row in everything if row[0] != "cut.flac"]
     assert whole == [row for row in expected_rows(corpus) if row[0] != "cut.flac"]
