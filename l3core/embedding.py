@@ -1,7 +1,8 @@
 """`Embedder`: from signals to vectors, start times and silent flags."""
 
 import copy
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from typing import NamedTuple, TypeVar
 
@@ -135,12 +136,16 @@ class Embedder:
         )
 
     def embed_segments(
-        self, segments: Iterable[tuple[K, Segment]]
+        self,
+        segments: Iterable[tuple[K, Segment]],
+        *,
+        computed: Callable[[int, float], None] = lambda windows, seconds: None,
     ) -> Iterator[tuple[K, np.ndarray, np.ndarray]]:
         """Embed segments of many recordings in full batches.
 
         Args:
             segments: with a key each, that says whose it is.
+            computed: is told windows and seconds of each call of the network.
 
         Yields:
             (key, vectors float32 `(windows, d)`, silent bool `(windows,)`), in the order of the input;
@@ -152,7 +157,9 @@ class Embedder:
             window_samples=self.spec.network.window_samples,
         )
         for batch in batches:
+            start = time.perf_counter()
             vectors = self.engine(batch.signal, batch.starts)
+            computed(len(batch.starts), time.perf_counter() - start)
             done = 0
             for key, silent in batch.parts:
                 yield key, vectors[done : done + len(silent)], silent

@@ -37,6 +37,11 @@ class Weights(NamedTuple):
     origin: str
 
     @property
+    def byte_size(self) -> int:
+        """Bytes of the tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the tensors in order, whatever file they came in."""
         digest = hashlib.sha256()

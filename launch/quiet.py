@@ -48,12 +48,29 @@ def _open_log(path: str) -> TextIO:
         raise UsageError(f"--log-file {path}: cannot write there: {error.strerror}") from None
 
 
+# Who logs what the local runner's worker processes say.
+_WORKERS = "apache_beam.runners.portability.local_job_service"
+
+
 class _Formatter(logging.Formatter):
     """Whatever a library logs has no secrets of ours in it, and nothing that a terminal acts on."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record, tracebacks included."""
+        if record.name == _WORKERS and record.msg == "Worker: %s":
+            record = _said_by_worker(record)
         return visible(hidden(super().format(record)))
+
+
+def _said_by_worker(record: logging.LogRecord) -> logging.LogRecord:
+    """What a worker has logged, of the message that Beam wraps it in."""
+    from apache_beam.portability.api import beam_fn_api_pb2
+    from google.protobuf import text_format
+
+    assert isinstance(record.args, tuple)
+    entry = text_format.Parse(str(record.args[0]), beam_fn_api_pb2.LogEntry())
+    text = "\n".join(filter(None, (entry.message, entry.trace)))
+    return logging.LogRecord("worker", record.levelno, record.pathname, record.lineno, text, (), None)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ the writing are one step, `l3core.table.shard.embed_shard`.
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from l3core.engines import devices_of
@@ -22,6 +22,7 @@ from l3core.table.lock import keep_renewed
 from l3core.table.rewrite import plan_rewrites, rewrite_files
 from l3core.table.shard import CORES_A_DECODER, embed_shard
 from pipelines.job import EmbedJob
+from pipelines.telling import count, tell_commit, tell_shard, telling_of
 from pipelines.workers import table_of, using_model
 
 THREADS_A_GPU = 2  # one shard is decoded while another one's is written
@@ -32,30 +33,33 @@ class _EmbedShard(beam.DoFn):
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
-        self._windows = Metrics.counter("l3flow", "windows")
-        self._shards = Metrics.counter("l3flow", "shards")
 
     def process(self, element: str) -> Iterable[str]:
         """A shard's name -> the same name, when its manifest is in place."""
-        job = self._job
-        paths = table_of(job)
-        with using_model(job) as loaded:
-            manifest = embed_shard(
-                paths,
-                job.run_id,
-                element,
-                loaded.embedder,
-                conformance=loaded.conformance,
-                decoders=job.decoders or loaded.decoders,
-                io_concurrency=job.io_concurrency,
-                max_storage_errors=job.max_storage_errors,
-            )
-        keep_renewed(paths, job.fingerprint, job.run_id)
-        for clip in manifest["clips"]:
-            Metrics.counter("l3flow", f"clips_{clip['status']}").inc()
-            self._windows.inc(clip["windows_written"])
-        self._shards.inc()
+        with telling_of(self._job, element):
+            manifest = _embed(self._job, element)
+        count(manifest)
         yield element
+
+
+def _embed(job: EmbedJob, shard: str) -> dict[str, Any]:
+    paths = table_of(job)
+    with using_model(job) as loaded:
+        start = time.monotonic()
+        manifest = embed_shard(
+            paths,
+            job.run_id,
+            shard,
+            loaded.embedder,
+            conformance=loaded.conformance,
+            load=loaded.load,
+            decoders=job.decoders or loaded.decoders,
+            io_concurrency=job.io_concurrency,
+            max_storage_errors=job.max_storage_errors,
+        )
+    tell_shard(manifest, seconds=time.monotonic() - start)
+    keep_renewed(paths, job.fingerprint, job.run_id)
+    return manifest
 
 
 @dataclass
@@ -128,7 +132,7 @@ def _commit(done: int, *, job: EmbedJob) -> str:
     if not job.spread_rewrites:
         for name in _plan_rewrites(done, job=job):
             _rewrite(name, job=job)
-    commit_run(table_of(job), job.run_id, info=job.info)
+    tell_commit(job, commit_run(table_of(job), job.run_id, info=job.info))
     return job.run_id
 
 

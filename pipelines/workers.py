@@ -6,6 +6,7 @@ for as long as the process lives. On a machine with several GPUs each that is ne
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from l3core.machine import usable_cores
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
 from l3core.storage_options import configure_as
+from l3core.table.counters import ModelLoad
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import read_ledger
@@ -31,6 +33,7 @@ from l3core.table.shard import CORES_A_DECODER
 from l3core.weights import Weights, read_h5
 from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
+from pipelines.telling import tell_model
 
 T = TypeVar("T")
 
@@ -63,11 +66,13 @@ class Loaded(NamedTuple):
         embedder: of the job's spec.
         conformance: to the table's reference.
         decoders: recordings that may be decoded for it at the same time, its share of the cores.
+        load: what loading took, told to the caller that loaded it; None to all others.
     """
 
     embedder: Embedder
     conformance: Conformance
     decoders: int
+    load: ModelLoad | None
 
 
 @contextmanager
@@ -104,15 +109,31 @@ def _devices(job: EmbedJob) -> list[str | None]:
 
 def _loaded_on(device: str | None, job: EmbedJob, *, decoders: int) -> Loaded:
     embedders: dict[str | None, Embedder] = _once(job.fingerprint, dict)
+    load = None
     if device not in embedders:
-        embedders[device] = _load(job, device)
+        embedders[device], load = _load(job, device)
     run = job.table, job.run_id
     if run not in _checked:
         _checked.clear()
         _checked[run] = {}
     if device not in _checked[run]:
         _checked[run][device] = check_conformance(TablePaths(job.table), embedders[device])
-    return Loaded(embedders[device], _checked[run][device], max(1, decoders))
+    loaded = Loaded(embedders[device], _checked[run][device], max(1, decoders), load)
+    if load:
+        _tell(job, loaded, load)
+    return loaded
+
+
+def _tell(job: EmbedJob, loaded: Loaded, load: ModelLoad) -> None:
+    engine = loaded.embedder.engine
+    facts = {
+        "seconds": load.seconds,
+        "bytes": load.bytes,
+        "device": engine.device,
+        "gpu_memory_bytes": engine.gpu_memory_bytes(),
+        "deviation": loaded.conformance.deviation._asdict(),
+    }
+    tell_model(job, facts)
 
 
 def features_for(plan: CrossvalPlan) -> ClipVectors:
@@ -142,7 +163,8 @@ def _once(name: str, load: Callable[[], T]) -> T:
         return _loaded[name]
 
 
-def _load(job: EmbedJob, device: str | None) -> Embedder:
+def _load(job: EmbedJob, device: str | None) -> tuple[Embedder, ModelLoad]:
+    start = time.perf_counter()
     spec = EmbeddingSpec(**job.spec)
     content = read_bytes(job.weights)
     weights = Weights(read_h5(content, spec.network.layer_shapes(spec), name=job.weights), job.weights)
@@ -152,4 +174,4 @@ def _load(job: EmbedJob, device: str | None) -> Embedder:
             f"this worker computes {embedder.fingerprint}, the job was planned as {job.fingerprint}: "
             "weights or library versions differ between launcher and worker"
         )
-    return embedder
+    return embedder, ModelLoad(time.perf_counter() - start, weights.byte_size)

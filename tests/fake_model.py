@@ -60,6 +60,9 @@ class FakeEngine:
         levels = np.abs(windows.reshape(len(starts), 8, -1)).mean(axis=2)
         return levels * self._scale + self._offset
 
+    def gpu_memory_bytes(self) -> None:
+        return None
+
 
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> FakeEngine:
     return FakeEngine(spec, weights, batch_size or 16)

@@ -34,6 +34,9 @@ class FaultyEngine:
             use_up_memory()
         return self._engine(signal, starts)
 
+    def gpu_memory_bytes(self):
+        return self._engine.gpu_memory_bytes()
+
 
 def taken(fault):
     """Whether a fault is there and nobody else has it; from now on it is gone."""

@@ -26,6 +26,9 @@ class Engine(Protocol):
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`."""
 
+    def gpu_memory_bytes(self) -> int | None:
+        """The most of its GPU's memory that this process has used so far; None without a GPU."""
+
 
 class EngineInfo(NamedTuple):
     """Where an engine lives and what it can do.

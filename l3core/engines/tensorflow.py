@@ -44,6 +44,7 @@ class TensorFlowEngine:
         self.batch_size = batch_size
         self.device = "CPU"
         self._fixed = fixed
+        self._memory = place.removeprefix("/device:") if place else "GPU:0"
         self._there: Any = partial(tf.device, place) if place else nullcontext
         model = spec.network
         with self._there():
@@ -73,6 +74,12 @@ class TensorFlowEngine:
             starts = np.pad(starts, (0, self.batch_size - windows))
         with self._there():
             return self._embed(tf.constant(signal), tf.constant(starts)).numpy()[:windows]
+
+    def gpu_memory_bytes(self) -> int | None:
+        """See `l3core.engines.Engine`."""
+        if not self.device.startswith("GPU"):
+            return None
+        return int(tf.config.experimental.get_memory_info(self._memory)["peak"])
 
 
 def load(

@@ -155,4 +155,5 @@ def new_record(
         "bytes_written": 0,
         "bytes_rewritten": 0,
         "busy_s": {},
+        "metrics": {},
     }

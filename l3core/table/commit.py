@@ -15,6 +15,7 @@ from l3core.errors import RunError, UsageError
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.changes import Change, run_changes, settle
+from l3core.table.counters import Totals
 from l3core.table.failures import STORAGE_ERROR, check_storage_errors, check_unreadable
 from l3core.table.journal import append, check_unchanged, publish, repair
 from l3core.table.json_objects import read_json, write_json
@@ -117,6 +118,7 @@ class _Run:
         self.audio_s = 0.0
         self.busy: Counter[str] = Counter()
         self.bytes_read = 0
+        self.metrics = Totals()
         self.deviation: dict[str, Any] | None = None  # the largest of all workers
         self.devices: Counter[str] = Counter()
 
@@ -137,6 +139,7 @@ class _Run:
     def _take(self, manifest: dict[str, Any]) -> None:
         self.busy.update(manifest["busy_s"])
         self.bytes_read += manifest["bytes_read"]
+        self.metrics.add(manifest)
         if found := manifest.get("deviation"):
             self.devices[manifest["device"]] += 1
             if self.deviation is None or found["value"] > self.deviation["value"]:
@@ -178,6 +181,7 @@ class _Run:
             "x_real_time": self.audio_s / wall_s,
             "bytes_read": self.bytes_read,
             "busy_s": dict(self.busy),
+            "metrics": self.metrics.to_json(),
             "deviation": self.deviation,
             "shards_by_device": dict(self.devices),
         }

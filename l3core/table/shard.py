@@ -22,6 +22,7 @@ from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
 from l3core.segments import Segment
 from l3core.stores import is_remote
+from l3core.table.counters import ModelLoad
 from l3core.table.failures import MOST_STORAGE_ERRORS, Failures
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
@@ -140,6 +141,7 @@ def embed_shard(
     embedder: Embedder,
     *,
     conformance: Conformance | None = None,
+    load: ModelLoad | None = None,
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
     max_storage_errors: int = MOST_STORAGE_ERRORS.number,
@@ -154,6 +156,7 @@ def embed_shard(
         shard: its name.
         embedder: of the run's spec.
         conformance: of this worker to the spec's reference, for the receipt.
+        load: of the model, if this is the first shard since; for the receipt, too.
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
         max_storage_errors: of the run; with more in this shard alone it need not go on.
@@ -199,6 +202,9 @@ def embed_shard(
         "clips": [outcome.row(run_id, final).to_json() for outcome in outcomes],
         "busy_s": watch.seconds,
         "bytes_read": watch.bytes_read,
+        "inferences": watch.inferences,
+        "load": load._asdict() if load else None,
+        "gpu_memory_bytes": embedder.engine.gpu_memory_bytes(),
         "host": socket.gethostname(),
         "device": embedder.engine.device,
         "deviation": conformance.deviation._asdict() if conformance else None,
@@ -222,7 +228,7 @@ def _embed(
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     with writing_windows(file, embedder.spec.size) as writer:
-        embedded = embedder.embed_segments(_waiting(segments, watch))
+        embedded = embedder.embed_segments(_waiting(segments, watch), computed=watch.add_batch)
         while True:
             with watch.timing("model"):
                 part = next(embedded, None)

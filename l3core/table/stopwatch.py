@@ -31,11 +31,13 @@ class Stopwatch:
     Attributes:
         seconds: of each of `KINDS`.
         bytes_read: from the store.
+        inferences: calls of the network: windows, batches, seconds.
     """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(KINDS, 0.0)
         self.bytes_read = 0
+        self.inferences: dict[str, float] = {"windows": 0, "batches": 0, "seconds": 0.0}
         self._local = threading.local()
         self._adding = threading.Lock()
 
@@ -71,6 +73,12 @@ class Stopwatch:
         """Add to `kind`."""
         with self._adding:
             self.seconds[kind] += seconds
+
+    def add_batch(self, windows: int, seconds: float) -> None:
+        """Add to `inferences`; one thread does."""
+        self.inferences["windows"] += windows
+        self.inferences["batches"] += 1
+        self.inferences["seconds"] += seconds
 
     def add_bytes(self, count: int) -> None:
         """Add to `bytes_read`."""

@@ -72,6 +72,9 @@ class IdentityEngine:
         """See `l3core.engines.Engine`."""
         return np.lib.stride_tricks.sliding_window_view(signal, self._size)[starts]
 
+    def gpu_memory_bytes(self) -> None:
+        """None: it has no GPU."""
+
 
 def load(spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None) -> IdentityEngine:
     """The engine; see `l3core.engines.load_engine`."""

@@ -117,9 +117,10 @@ def test_counters(tmp_path):
         for counter in result.metrics().query()["counters"]
         if counter.key.metric.namespace == "l3flow"
     }
-    assert counters.pop("windows") == len(table_rows(tmp_path / "table"))
-    assert counters.pop("shards") == len(names(run))
-    assert counters == {"clips_ok": 6, "clips_empty": 2, "clips_unreadable": 1, "clips_truncated": 1}
+    assert counters["windows"] == len(table_rows(tmp_path / "table"))
+    assert counters["shards"] == len(names(run))
+    clips = {name: number for name, number in counters.items() if name.startswith("clips_")}
+    assert clips == {"clips_ok": 6, "clips_empty": 2, "clips_unreadable": 1, "clips_truncated": 1}
 
 
 @pytest.mark.parametrize(
