@@ -129,11 +129,16 @@ def dataflow_api():
             thread.join()
 
 
-def run_staged(job):
-    """Run the pipeline that the workers of a job would be given, out of the store, in this process."""
+def staged(job):
+    """The pipeline that the workers of a job would be given, out of the store."""
     url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
     with fsspec.open(url, "rb") as file:
-        proto = beam_runner_api_pb2.Pipeline.FromString(file.read())
+        return beam_runner_api_pb2.Pipeline.FromString(file.read())
+
+
+def run_staged(job):
+    """Run the pipeline of a job in this process; its result."""
+    proto = staged(job)
     [here] = proto.components.environments.values()  # one pool of machines
     here.urn, here.payload = python_urns.EMBEDDED_PYTHON, b""  # instead of a container
-    FnApiRunner().run_via_runner_api(proto, PipelineOptions(runner="FnApiRunner"))
+    return FnApiRunner().run_via_runner_api(proto, PipelineOptions(runner="FnApiRunner"))
