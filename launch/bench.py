@@ -29,6 +29,7 @@ ALL_PARTS = (
     "delta",
     "decoding",
     "crossval",
+    "query",
 )
 PARTS = (*ALL_PARTS, "store")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
@@ -52,13 +53,14 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   store      the whole command from --bucket to --bucket, beside the same on the disk
   decoding   what it costs that other processes decode, against soundfile in this one
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
+  query      SQL over a table: start-up, and the speed of reading vectors, against pyarrow
 
 examples:
   l3flow bench --model edgel3-sea-64
   l3flow bench --weights random:0 --hop 1 --minutes 20 --json
   l3flow bench plumbing --minutes 20 --profile
   l3flow bench memory planning delta
-  l3flow bench crossval
+  l3flow bench crossval query
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
 """
 
@@ -166,3 +168,7 @@ def _measure(
 
         yield from crossval.grid_against_keras(scale=args.scale)
         yield from crossval.whole_run(scale=args.scale)
+    if "query" in parts:
+        from launch.benchmarks import query
+
+        yield from query.query(folder, scale=args.scale)

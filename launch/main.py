@@ -26,6 +26,7 @@ COMMANDS = {
     "crossval": Command("launch.crossval", "train and cross-validate a classifier from a table"),
     "classify": Command("launch.classify", "label audio with a trained classifier"),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
+    "query": Command("launch.query", "ask a table in SQL"),
     "specs": Command("launch.specs", "list what each spec of a table holds, or drop one"),
     "repair": Command("launch.repair", "finish or clear up what a killed run left"),
     "compact": Command("launch.compact", "merge a table's small files"),
@@ -50,6 +51,7 @@ examples:
   l3flow embed --input 'corpus/**/*.wav' --output table --model edgel3-sea-64
   l3flow embed --input 'corpus/**/*.wav' --output table --weights random:0 --hop 0.5
   l3flow crossval --dataset esc10 --dataset-root ESC-50-master --table table --output result
+  l3flow query --table table "SELECT status, count(*) FROM clips GROUP BY status"
   l3flow weights list
   l3flow embed --help
 """

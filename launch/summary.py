@@ -9,6 +9,7 @@ from typing import Any
 
 from l3core.errors import BusyError
 from l3core.spec import EmbeddingSpec
+from l3core.sql.text import glob_text, sql_text
 from l3core.table.journal import published_state
 from l3core.table.layout import GONE, TRANSIENT, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
@@ -19,7 +20,7 @@ from l3core.table.state import TableState
 from launch.exits import DONE, WORDS
 from launch.memory import peak_rss_bytes
 from launch.runners import Cost, Where
-from launch.words import duration, glob_text, printable, size, sql_text
+from launch.words import duration, printable, size
 
 TROUBLE_SHOWN = 5
 

@@ -1,7 +1,6 @@
 """Numbers and names as people read them."""
 
 import re
-from itertools import groupby
 
 # How Python shows an error of ours that another process met: its message alone is for people.
 OUR_ERROR = re.compile(r"^(?:l3core\.errors\.\w+|RunError|StorageError|UsageError): ")
@@ -46,22 +45,6 @@ def _escaped(char: str) -> str:
         return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def sql_text(text: str) -> str:
-    """Text as SQL that can be pasted, whatever is in it: what cannot be printed goes through `chr`."""
-    pieces: list[str] = []
-    for printed, group in groupby(text, str.isprintable):
-        if printed:
-            pieces.append("'" + "".join(group).replace("'", "''") + "'")
-        else:
-            pieces += (f"chr({ord(char)})" for char in group)
-    return " || ".join(pieces) or "''"
-
-
-def glob_text(path: str) -> str:
-    """A path as DuckDB's patterns have it: what stands for other characters stands for itself."""
-    return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
 def problem_of(message: str) -> str:

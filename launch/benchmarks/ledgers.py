@@ -90,20 +90,21 @@ def make_table(folder: Path, count: int) -> None:
     ]
     record = {"layout": LAYOUT_VERSION, "run_id": "first", "fingerprint": FINGERPRINT, "root": "/corpus"}
     record |= {"commit": 1, "files_added": files, "files_removed": []}
-    write_ledger(paths.at(LEDGER), _batches(count))
+    write_ledger(paths.at(LEDGER), ledger_batches(count))
     write_json(join(paths.journal, "00000001.json"), {"record": record, "staged": {}})
     write_json(paths.record("first"), record)
 
 
-def _batches(count: int) -> Iterator[pa.RecordBatch]:
+def ledger_batches(count: int) -> Iterator[pa.RecordBatch]:
+    """The ledger of so many clips."""
     for start in range(0, count, CLIPS_IN_FILE):
         yield ledger_batch(_row(n) for n in range(start, min(count, start + CLIPS_IN_FILE)))
 
 
 def _row(number: int) -> LedgerRow:
     return LedgerRow(
-        clip_id=_name(number),
-        uri=f"/corpus/{_name(number)}",
+        clip_id=clip_name(number),
+        uri=f"/corpus/{clip_name(number)}",
         size_bytes=352_844,
         version=str(FIRST_NS + number * APART_NS),
         sample_rate=44_100,
@@ -119,7 +120,8 @@ def _row(number: int) -> LedgerRow:
     )
 
 
-def _name(number: int) -> str:
+def clip_name(number: int) -> str:
+    """The clip of that number."""
     return f"{number // CLIPS_IN_FOLDER:06d}/{number:08d}.wav"
 
 
@@ -158,7 +160,7 @@ def _plan(count: int, folder: Path, *, changed: int) -> None:
 def _listing(count: int, later_ns: int) -> Iterator[StoredObject]:
     for n in range(count):
         time_ns = FIRST_NS + n * APART_NS + (later_ns if n % CHANGED_EVERY == 0 else 0)
-        yield StoredObject(f"/corpus/{_name(n)}", 352_844, str(time_ns))
+        yield StoredObject(f"/corpus/{clip_name(n)}", 352_844, str(time_ns))
 
 
 def update(count: int, folder: Path) -> None:
@@ -171,7 +173,7 @@ def follow(count: int, folder: Path) -> None:
     moved = {}
     for n in range(0, count, CLIPS_IN_FILE):
         last = min(count, n + CLIPS_IN_FILE) - 1
-        moved[_file(n)] = [Moved(_file(n, "second"), _name(n), _name(last))]
+        moved[_file(n)] = [Moved(_file(n, "second"), clip_name(n), clip_name(last))]
     _update(count, folder, moved)
 
 
@@ -185,7 +187,9 @@ def _update(count: int, folder: Path, moved: dict[str, list[Moved]]) -> None:
         settled.append(old.clip_id)
         return replace(old, version="later", run_id="second")
 
-    changes: Iterator[tuple[str, Settle]] = ((_name(n), settle) for n in range(0, count, CHANGED_EVERY))
+    changes: Iterator[tuple[str, Settle]] = (
+        (clip_name(n), settle) for n in range(0, count, CHANGED_EVERY)
+    )
     updated = update_ledger(paths, ledger, changes, moved)
     rows = write_ledger(paths.at("updated.parquet"), updated).rows
     if (rows, len(settled)) != (count, _changed(count)):

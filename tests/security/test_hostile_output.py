@@ -17,12 +17,13 @@ import pytest
 from l3core.classifier import Classifier, to_keras
 from l3core.crossval.mlps import initial_tensors
 from l3core.errors import BusyError
+from l3core.sql.text import glob_text, sql_text
 from l3core.table.layout import TablePaths
 from l3core.table.lock import refuse_if_busy
 from l3core.weights import load_weights
 from launch import output, screen
 from launch.main import COMMANDS, main
-from launch.words import glob_text, printable, sql_text
+from launch.words import printable
 from tests.corpus import FLAGS, SPEC, write_audio
 
 # A terminal's escapes, C1 controls, a bell, overrides of the direction, what has no width, rich's markup
