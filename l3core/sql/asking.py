@@ -28,7 +28,7 @@ MEMORY_SHARE = 0.7
 # Reading from a store is waiting, which more threads than cores do at once.
 STORE_THREADS = 8
 BATCH_ROWS = 1024
-INTERRUPTED_S = 5.0
+INTERRUPTED_S, EACH_S = 5.0, 0.1
 # Nothing of these is needed for a table, and each is a way out of it.
 LOCKED_CONFIG = {
     "temp_directory": "",  # a folder that SQL could write to
@@ -204,8 +204,11 @@ def _interruptibly(connection: duckdb.DuckDBPyConnection, work: Callable[[], T])
     try:
         return outcome.result()
     except KeyboardInterrupt:
-        connection.interrupt()
-        thread.join(INTERRUPTED_S)
+        for _ in range(round(INTERRUPTED_S / EACH_S)):  # one that comes before the query has no effect
+            connection.interrupt()
+            thread.join(EACH_S)
+            if not thread.is_alive():
+                break
         raise
 
 
