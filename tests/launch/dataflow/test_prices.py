@@ -1,14 +1,18 @@
 """What a job would cost, against sums made by hand."""
 
+import re
+from pathlib import Path
+
 import pytest
 from apache_beam.testing.load_tests import dataflow_cost_consts as beams
 
 from launch.dataflow import prices
-from launch.dataflow.machines import Machine
+from launch.dataflow.machines import GPUS, Machine, machine_of
 from launch.dataflow.prices import RATES, cost_of, gpu_speed, machine_hour, machine_hours
 from launch.dataflow.run import Workers
 
 RATE = RATES["us-central1"]
+DOCUMENTATION = (Path(__file__).parents[3] / "docs/dataflow.md").read_text()
 
 
 def workers(**given):
@@ -81,6 +85,28 @@ def test_a_larger_disk_costs_more(monkeypatch):
     ]
     small, large = (each["usd_per_machine_hour"] for each in facts)
     assert large - small == pytest.approx(1000 * 0.000054)
+
+
+def test_the_price_in_the_documentation(monkeypatch):
+    monkeypatch.setattr(prices, "product_gflops_here", lambda: 446.0)
+    _, words = cost_of(workers(gpu="l4"), "us-central1", 3_600_000, 200, 23.8)
+    assert f"    price: {words}\n" in DOCUMENTATION
+
+
+def test_the_gpus_in_the_documentation():
+    rows = [
+        line.split(" | ") for line in DOCUMENTATION.splitlines() if re.match(r"\| `\w+` \| 1, ", line)
+    ]
+    found = {row[0].strip("| `"): (row[1], row[3], row[4], row[5].rstrip(" |")) for row in rows}
+    expected = {}
+    for name, gpu in GPUS.items():
+        machine = machine_of(gpu.defaults[1])
+        offered = ", ".join(map(str, gpu.offered))
+        has = f"{machine.cores}, {machine.memory_gb:.0f}"
+        expected[name] = (offered, has, f"{gpu.memory_gb} GB", str(gpu.models))
+    assert found == expected
+    peaks = ", ".join(f"{gpu.tflops:g}" for gpu in GPUS.values())
+    assert f"half of its float32 peak ({peaks} TFLOP/s)" in DOCUMENTATION
 
 
 @pytest.mark.parametrize(
