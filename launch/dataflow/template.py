@@ -1,5 +1,6 @@
 """The Flex Template of `l3flow embed`: its spec, and what is sent to launch it."""
 
+import argparse
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -81,7 +82,7 @@ def launching(
         raise UsageError(f"a template needs --runner dataflow, and runs not on --runner {args.runner}")
     values = values_of(argv)
     parameters = parameters_of(values)
-    runner = checked(args, beam_options, {"--output": args.output})
+    runner = checked(_with_own_image(args), beam_options, {"--output": args.output})
     for flag in ("--input", "--root", "--weights"):
         _refuse_local(flag, values.get(flag, []))
     environment: dict[str, Any] = {
@@ -105,6 +106,13 @@ def launching(
         "environment": {name: value for name, value in environment.items() if value},
     }
     return Launching(runner.service, args.output, {"launchParameter": launch})
+
+
+def _with_own_image(args: argparse.Namespace) -> argparse.Namespace:
+    """The options with an image that fits: it plans itself, so Beam and Python need not be as here."""
+    given = args.sdk_container_image
+    fits = given and not re.search(r"\s", given)
+    return argparse.Namespace(**vars(args) | ({"sdk_container_image": "l3flow"} if fits else {}))
 
 
 def _refuse_local(flag: str, given: bool | str | list[str]) -> None:

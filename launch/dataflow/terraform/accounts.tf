@@ -3,6 +3,8 @@ resource "google_service_account" "work" {
   project      = var.project
   account_id   = "l3flow-work"
   display_name = "l3flow on Dataflow: plans and embeds"
+
+  depends_on = [google_project_service.needed]
 }
 
 # As this one Cloud Scheduler launches the template, and nothing else.
@@ -10,6 +12,8 @@ resource "google_service_account" "launch" {
   project      = var.project
   account_id   = "l3flow-launch"
   display_name = "l3flow on Dataflow: launches the template"
+
+  depends_on = [google_project_service.needed]
 }
 
 locals {

@@ -4,6 +4,7 @@ locals {
     "cloudscheduler.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",
+    "iam.googleapis.com",
     "monitoring.googleapis.com",
     "storage.googleapis.com",
   ]

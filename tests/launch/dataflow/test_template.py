@@ -255,6 +255,7 @@ def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
     ("more", "says"),
     [
         (["--gpu", "l5"], "--gpu must be one of"),
+        (["--sdk-container-image", ""], "--sdk-container-image needs the name of an image"),
         (["--hopp", "1"], "unknown option --hopp, did you mean --hop?"),
         (["--runner", "flink"], "--project needs --runner dataflow"),
         (["--dry-run"], "--dry-run has no place in a template"),
@@ -273,6 +274,14 @@ def test_what_the_command_would_refuse_is_never_sent(flex, capsys, more, says):
     [line] = capsys.readouterr().err.splitlines()
     assert says in line
     assert flex.log == []
+
+
+def test_the_image_plans_itself_and_may_have_another_python(flex, bucket):
+    image = "us-docker.pkg.dev/p/images/l3flow-py38-beam2.1:1"
+    flags = ["--validate-only"]
+    assert launch(flex, bucket, "--sdk-container-image", image, flags=flags) == 0
+    [request] = flex.requests
+    assert request["launchParameter"]["parameters"]["sdk_container_image"] == image
 
 
 @pytest.mark.parametrize(
