@@ -53,7 +53,7 @@ REGEXES: dict[Any, str] = {
     options.most: "^([0-9]+([.][0-9]+)?%|[0-9]+)$",
 }
 TYPES: dict[Any, str] = {options.positive: "NUMBER", options.whole_number: "NUMBER"}
-URI = "^[a-z][a-z0-9+.-]*://.+$"
+TABLE = "^gs://.+$"
 
 Values = dict[str, bool | str | list[str]]  # flag -> what it was given, as it was written
 
@@ -161,7 +161,7 @@ def _described(action: argparse.Action) -> dict[str, Any]:
     elif action.type in REGEXES:
         found["regexes"] = [REGEXES[action.type]]
     elif flag == "--output":
-        found |= {"paramType": "GCS_WRITE_FOLDER", "regexes": [URI]}
+        found |= {"paramType": "GCS_WRITE_FOLDER", "regexes": [TABLE]}
     return found
 
 

@@ -88,8 +88,9 @@ def launching(
     environment: dict[str, Any] = {
         "tempLocation": runner.temp,
         "stagingLocation": runner.temp,
-        "maxWorkers": args.workers,
-        "machineType": args.machine_type,
+        # given or not: whatever the service's defaults are, what is planned for is what there is
+        "maxWorkers": runner.workers.most,
+        "machineType": runner.workers.machine,
         "diskSizeGb": args.disk_size,
         "serviceAccountEmail": args.service_account,
         "network": args.network,

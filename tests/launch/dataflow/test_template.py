@@ -233,6 +233,7 @@ def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
                 "tempLocation": f"{bucket}/temp",
                 "stagingLocation": f"{bucket}/temp",
                 "machineType": "g2-standard-16",
+                "maxWorkers": 4,
                 "diskSizeGb": 60,
                 "subnetwork": "s",
                 "serviceAccountEmail": "w@p.iam.gserviceaccount.com",

@@ -80,6 +80,7 @@ def test_what_is_fired_comes_to_the_launcher_as_the_command_was_given(capsys):
         *("--runner", "dataflow", "--detach", "--prune", "--if-running=skip"),
         *("--output=gs://birds/table", "--sdk-container-image=i", "--temp-location=gs://birds/temp"),
         *("--project=my-project", "--region=us-central1"),
+        *("--workers=4", "--machine-type=n1-standard-4"),
         "--service-account=works@my-project.iam.gserviceaccount.com",
     }
 
