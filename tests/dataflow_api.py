@@ -136,9 +136,10 @@ def staged(job):
         return beam_runner_api_pb2.Pipeline.FromString(file.read())
 
 
-def run_staged(job):
-    """Run the pipeline of a job in this process; its result."""
+def run_staged(job, *, in_containers=False):
+    """Run the pipeline of a job in this process, or in its image by the `docker` there is; its result."""
     proto = staged(job)
     [here] = proto.components.environments.values()  # one pool of machines
-    here.urn, here.payload = python_urns.EMBEDDED_PYTHON, b""  # instead of a container
+    if not in_containers:
+        here.urn, here.payload = python_urns.EMBEDDED_PYTHON, b""
     return FnApiRunner().run_via_runner_api(proto, PipelineOptions(runner="FnApiRunner"))

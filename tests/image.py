@@ -4,12 +4,15 @@
 install it in the image: `make tests` does.
 """
 
+import fcntl
+import hashlib
 import io
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
@@ -102,20 +105,47 @@ def sources(folder):
             *names, target = value.split()
             for name in names:
                 at = folder / target if target != "./" else folder / name
-                copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
-                copy(REPOSITORY / name, at)
+                if (REPOSITORY / name).is_dir():
+                    shutil.copytree(REPOSITORY / name, at, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(REPOSITORY / name, at)
 
 
 def install_l3flow(folder, scratch):
-    """Build the wheel and install it, by the image's lines."""
+    """Build the wheel and install it, by the image's lines; once for what the sources are."""
     source, wheels = scratch / "source", scratch / "wheels"
     source.mkdir(parents=True)
     sources(source)
-    (built,) = lines(STAGES["wheel"])
-    follow([built.replace("/wheels", str(wheels))], folder, cwd=source)
-    installed = [line.replace("/opt/wheels", str(wheels)) for line in lines(LAST)]
-    installed[0] = installed[0].replace(" install ", " install --force-reinstall ")
-    follow(installed, folder)
+    made_of, stamp = digest(source), folder / ".l3flow"
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == made_of:
+            return
+        stamp.unlink(missing_ok=True)
+        (built,) = lines(STAGES["wheel"])
+        follow([built.replace("/wheels", str(wheels))], folder, cwd=source)
+        installed = [line.replace("/opt/wheels", str(wheels)) for line in lines(LAST)]
+        installed[0] = installed[0].replace(" install ", " install --force-reinstall ")
+        follow(installed, folder)
+        stamp.write_text(made_of)
+
+
+def digest(folder):
+    """Of all files below a folder, and their names."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def open_to_others(folder, *, writable=False):
+    """Let other users get to a folder of a test, and perhaps write there."""
+    folder.chmod(0o777 if writable else 0o755)
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path(tempfile.gettempdir()):
+            parent.chmod(parent.stat().st_mode | 0o011)
+        else:
+            break
 
 
 if __name__ == "__main__":

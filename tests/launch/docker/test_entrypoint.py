@@ -31,9 +31,7 @@ exit "${FAILS_WITH:-0}"
 @pytest.fixture
 def started(tmp_path):
     """A container's start: arguments -> (what the program saw, as name -> value; its exit code)."""
-    # others have to get there
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    image.open_to_others(tmp_path)
     text = SCRIPT
     for place in ("/opt/apache/beam/boot", "/opt/google/dataflow/python_template_launcher"):
         program = tmp_path / Path(place).name

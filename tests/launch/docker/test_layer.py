@@ -38,8 +38,8 @@ def run(installed, tmp_path):
     """Run a program as a container would: with its variables, `without` some; no home, no rights."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
-    for folder in (tmp_path, scratch):
-        folder.chmod(0o777)
+    image.open_to_others(scratch, writable=True)
+    tmp_path.chmod(0o777)
     variables = image.environment("${DEVICE}") | {"NUMBA_CACHE_DIR": str(scratch / "numba")}
     variables |= {
         "PATH": f"{installed}/bin:/usr/bin:/bin",
@@ -47,11 +47,11 @@ def run(installed, tmp_path):
         "TMPDIR": str(scratch),
     }
 
-    def of(program, *arguments, expect=0, without=()):
+    def of(program, *arguments, without=(), **more):
         command = [*SOMEBODY, str(installed / "bin" / program), *map(str, arguments)]
-        given = {name: value for name, value in variables.items() if name not in without}
+        given = {name: value for name, value in variables.items() if name not in without} | more
         done = subprocess.run(command, cwd="/", env=given, capture_output=True, text=True, timeout=600)
-        assert done.returncode == expect, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done
 
     return of
@@ -74,17 +74,15 @@ def test_doctor_finds_nothing_wrong(run):
     assert states["Flink"] == "absent"
 
 
-def test_doctor_finds_a_package_of_another_version(run, installed, tmp_path):
-    """That nothing is wrong is not what it always says."""
-    (package,) = installed.glob("lib/python3*/site-packages/soxr-*.dist-info")
-    metadata = package / "METADATA"
-    text = metadata.read_text(encoding="utf-8")
-    metadata.write_text(re.sub(r"^Version: .*$", "Version: 0.9", text, flags=re.MULTILINE))
-    try:
-        said = run("l3flow", "doctor", "--quiet", expect=1).stdout
-    finally:
-        metadata.write_text(text)
-    assert re.findall(r"^wrong +soxr +0\.9 ", said, re.MULTILINE)
+def test_a_package_of_another_version_would_be_found(run, tmp_path):
+    """That nothing is wrong is not what doctor always says."""
+    other = tmp_path / "soxr-0.9.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 0.9\n")
+    look = "from launch.checkups import finding, packages; print(*packages.look(finding.Asked()))"
+    said = run("python", "-c", look, PYTHONPATH=str(tmp_path)).stdout
+    assert re.findall(r"topic='soxr', state='wrong', says='0.9'", said)
+    assert said.count("'wrong'") == 1
 
 
 def test_it_embeds_as_here(run, tmp_path):
