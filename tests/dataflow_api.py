@@ -137,7 +137,7 @@ def staged(job):
 
 
 def run_staged(job, *, in_containers=False):
-    """Run the pipeline of a job in this process, or in its image by the `docker` there is; its result."""
+    """Run the pipeline of a job in this process, or in its image by `docker`; its result."""
     proto = staged(job)
     [here] = proto.components.environments.values()  # one pool of machines
     if not in_containers:

@@ -147,6 +147,22 @@ def test_its_name_says_which_beam_and_python_it_has(device, monkeypatch):
             checked_image(re.sub(wrong[:-2] + r"\d\d", wrong, name))
 
 
-def test_the_commands_in_files_name_the_same_tag():
-    dockerfile = image.DOCKERFILE.read_text(encoding="utf-8")
-    assert f"-t l3flow:{BUILD['substitutions']['_TAG']}-gpu ." in dockerfile
+def test_the_page_and_the_dockerfile_name_the_same_tag():
+    tag = f"l3flow:{BUILD['substitutions']['_TAG']}-gpu"
+    page = (image.REPOSITORY / "docs/image.md").read_text(encoding="utf-8")
+    for text in (image.DOCKERFILE.read_text(encoding="utf-8"), page):
+        assert f"-t {tag} ." in text
+        assert set(re.findall(r"l3flow:[^\s`]*-gpu", text)) == {tag}
+
+
+def test_the_page_has_the_substitutions_and_the_numbers_of_the_locks():
+    page = (image.REPOSITORY / "docs/image.md").read_text(encoding="utf-8")
+    for name in BUILD["substitutions"].keys() - {"_IMAGE"}:
+        assert f"`{name}`" in page
+        assert f"{BUILD['substitutions'][name]}" in page
+    for path, layer in (
+        ("requirements.lock", "`requirements.lock`"),
+        ("launch/docker/cuda.lock", "GPU only"),
+    ):
+        wheels = len(re.findall(r"^\S+==", (image.REPOSITORY / path).read_text(), re.MULTILINE))
+        assert re.search(rf"^\| .*{layer}.* \| {wheels} wheels, ", page, re.MULTILINE)
