@@ -47,11 +47,11 @@ def run(installed, tmp_path):
         "TMPDIR": str(scratch),
     }
 
-    def of(program, *arguments, without=(), **more):
+    def of(program, *arguments, expect=0, without=(), **more):
         command = [*SOMEBODY, str(installed / "bin" / program), *map(str, arguments)]
         given = {name: value for name, value in variables.items() if name not in without} | more
         done = subprocess.run(command, cwd="/", env=given, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == expect, done.stdout + done.stderr
         return done
 
     return of
@@ -110,6 +110,12 @@ def test_what_runners_start_is_there(run, installed):
     run(
         "python", "-c", "import apache_beam.runners.worker.sdk_worker_main, apache_beam.runners.dataflow"
     )
+
+
+def test_the_templates_launcher_is_where_google_is_told(run, installed):
+    launcher = image.environment("${DEVICE}")["FLEX_TEMPLATE_PYTHON_PY_FILE"]
+    said = run("python", launcher.replace(image.HOME, str(installed)), expect=2).stderr
+    assert said == "l3flow: Google's launcher gives --job_name, and this launch has none\n"
 
 
 def test_compiled_modules_are_there(installed):
