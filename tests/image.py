@@ -77,11 +77,10 @@ def follow(commands, folder, **options):
 
 
 def python():
-    """A Python as the lock is made for, else this one."""
-    return (
-        shutil.which("python3.11", path="/usr/local/bin:/usr/bin:" + os.environ["PATH"])
-        or sys.executable
-    )
+    """A Python as the lock is made for, if there is one."""
+    if sys.version_info[:2] == (3, 11):
+        return sys.executable
+    return shutil.which("python3.11") or sys.executable
 
 
 def make(folder):
