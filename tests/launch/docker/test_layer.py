@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.security.test_lock import LOCKED
 # made by `make tests`, or by python -m tests.image
 FOLDER = Path(sys.prefix) / "image"
 # As root, to be nobody, who can read wherever a checkout is, and write nowhere.
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+NOBODY = [str(shutil.which("setpriv")), "--reuid=65534", "--regid=65534", "--clear-groups"]
+NOBODY += ["--no-new-privs"]
 NOBODY += ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
 SOMEBODY = NOBODY if os.geteuid() == 0 else []
 
