@@ -39,8 +39,8 @@ def test_a_worker_killed_in_the_middle_of_a_shard_changes_nothing(api, temp, tmp
     mark = tmp_path / "killed"
     (tmp_path / "sitecustomize.py").write_text(STARTUP)
     monkeypatch.setenv("LOST_WORKER", str(mark))
-    # the first checks the model, four are the first shard's (57 windows, 16 in a batch)
-    monkeypatch.setenv("LOST_AT_CALL", "6")
+    # two check the model, four are the first shard's (57 windows, 16 in a batch)
+    monkeypatch.setenv("LOST_AT_CALL", "7")
     done = []
     folder = run.paths.staging("run-1", "done")
     killer = threading.Thread(target=kill_when, args=(mark, folder, done))
