@@ -1,0 +1,82 @@
+"""What docs/operations.md and docs/dataflow-first-run.md say is so: commands, events, filters."""
+
+import ast
+import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from l3core.table.plan import SHARD_CLIPS
+from launch.dataflow.dashboard import JOBS, PLATFORM, log_filter, metric_names
+from launch.dataflow.run import ELEMENT_WITHIN_MIN
+from launch.embed import build_parser, check
+from launch.main import COMMANDS, main
+from pipelines.telling import MOST_CLIPS
+
+REPO = Path(__file__).parents[2]
+OPERATIONS, FIRST_RUN = (
+    (REPO / f"docs/{name}.md").read_text(encoding="utf-8")
+    for name in ("operations", "dataflow-first-run")
+)
+FENCED = re.findall(r"^```\n(.*?)^```$", OPERATIONS + FIRST_RUN, re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:^ {4}|^|`)(l3flow (?:[^\n`#]*\\\n)*[^\n`#]*)", re.MULTILINE)
+
+
+def events():
+    """Event -> level, of all calls of `say`."""
+    found = {}
+    for room in ("l3core", "pipelines"):
+        for path in (REPO / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node).startswith("say(_LOGGER, "):
+                    given = {each.arg: each.value for each in node.keywords}
+                    level = given["level"].attr if "level" in given else "INFO"
+                    found[node.args[1].value] = level
+    return found
+
+
+def test_all_events_are_told_of_with_their_level():
+    rows = re.findall(r"^\| `(\w+)` \| (INFO|WARNING|ERROR) \|", OPERATIONS, re.MULTILINE)
+    assert len(rows) > 5
+    assert dict(rows) == events()
+
+
+def test_filters_begin_as_the_dashboards_do():
+    filters = [block for block in FENCED if block.startswith("resource.type")]
+    assert len(filters) == 3
+    assert all(block.startswith(log_filter() + "\n") for block in filters)
+    assert log_filter("severity>=WARNING") + "\n" in filters
+
+
+def test_alerts_name_metrics_that_there_are():
+    alerts = [block for block in FENCED if "__name__" in block]
+    assert len(alerts) == 2
+    for block in alerts:
+        assert set(re.findall(r'"dataflow\.googleapis\.com/([^"]+)"', block)) <= set(PLATFORM)
+        for name in re.findall(r'"metric_name"=~?"([^"]+)"', block):
+            assert any(re.fullmatch(name, each) for each in metric_names())
+        assert set(re.findall(r'"job_name"=~"([^"]+)"', block)) == {JOBS}
+
+
+@pytest.mark.parametrize("command", COMMAND.findall(OPERATIONS + FIRST_RUN), ids=lambda text: text[:40])
+def test_commands_are_ones(command, capsys):
+    _, name, *arguments = shlex.split(command.replace("\\\n", ""))
+    assert name in COMMANDS
+    with suppress(SystemExit):
+        main([name, "--help"])
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert {each for each in arguments if each.startswith("--")} <= flags
+    if "--input" in arguments:
+        check([each.replace("$", "a-") for each in arguments], build_parser("l3flow embed"))
+
+
+def test_numbers_are_those_of_the_code():
+    for words in (
+        f"after {MOST_CLIPS} of those in a shard",
+        f"at most {MOST_CLIPS + 4} lines, of ten minutes of work or {SHARD_CLIPS:,} files",
+    ):
+        assert words in OPERATIONS
+    assert ELEMENT_WITHIN_MIN == 120
+    assert "over two hours is ended" in OPERATIONS
