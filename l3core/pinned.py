@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,10 +14,13 @@ from l3core.checksums import checksum_of, expected_kind, proves
 from l3core.containment import open_below, refuse_leading_out
 from l3core.downloads import max_download, too_large
 from l3core.errors import AudioError
+from l3core.logs import say
 from l3core.ranges import RangedFile
-from l3core.storage import StoredObject, describe
+from l3core.storage import StoredObject, as_text, describe
 from l3core.stores import filesystem, is_disk, is_object_store, unwrapped, within
 from l3core.urls import is_web
+
+_LOGGER = logging.getLogger("l3core")
 
 T = TypeVar("T")
 Waiting = Callable[[], AbstractContextManager[None]]
@@ -210,13 +214,18 @@ class _Pinned:
             except OSError as error:
                 if error.errno != errno.EBADMSG:
                     raise
-                continue  # a client that has checked it by itself
+                self._tell_wrong()  # to a client that has checked it by itself
+                continue
             if proves(content, self._listed.checksum) or self._is_encrypted():
                 return content
+            self._tell_wrong()
             self._hold_version()
         raise AudioError(
             "storage-error", "what the store sends does not have the checksum that it tells"
         )
+
+    def _tell_wrong(self) -> None:
+        say(_LOGGER, "wrong_content", level=logging.WARNING, uri=as_text(self._listed.uri))
 
     def _is_encrypted(self) -> bool:
         """Whether it is one of S3's whose ETag is no checksum; its version holds.

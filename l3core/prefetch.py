@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import copy_context
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -37,7 +38,11 @@ def prefetch(
         waited: told, by the threads, the seconds that each of them has waited for the caller.
     """
     work = _Work(iter(sources), sources_ahead, items_ahead, waited)
-    workers = [threading.Thread(target=work.run, name="prefetch", daemon=True) for _ in range(threads)]
+    workers = [
+        # what they log is about what the caller is working on
+        threading.Thread(target=copy_context().run, args=(work.run,), name="prefetch", daemon=True)
+        for _ in range(threads)
+    ]
     for worker in workers:
         worker.start()
     try:

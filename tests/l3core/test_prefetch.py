@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from contextlib import closing
+from contextvars import ContextVar
 
 import pytest
 
@@ -207,3 +208,13 @@ def test_closing_ends_the_threads_though_the_generator_is_still_held():
     with pytest.raises(ZeroDivisionError), closing(ahead):
         1 / next(ahead)
     assert prefetch_threads() == []
+
+
+def test_threads_know_what_the_caller_is_working_on():
+    about = ContextVar("about", default=None)
+
+    def ask():
+        yield about.get(), threading.current_thread() is not threading.main_thread()
+
+    about.set("shard 1")
+    assert list(several([ask] * 5)) == [("shard 1", True)] * 5

@@ -1,6 +1,7 @@
 """Stores: options, credentials that are missing, and errors that are one line within seconds."""
 
 import io
+import json
 import os
 import socket
 import time
@@ -216,7 +217,7 @@ def test_what_goes_wrong_once_is_read_again(store, fault):
     assert injected.hits == fault.get("times", 1)
 
 
-def test_a_byte_that_is_flipped_every_time_is_no_audio(store):
+def test_a_byte_that_is_flipped_every_time_is_no_audio(store, caplog):
     emulator, bucket = store
     put(f"{bucket}/a.wav", wav(1.0))
     found = listed(f"{bucket}/a.wav")
@@ -224,6 +225,8 @@ def test_a_byte_that_is_flipped_every_time_is_no_audio(store):
     with pytest.raises(AudioError, match="checksum") as caught:
         read(found)
     assert caught.value.status == "storage-error"
+    said = [json.loads(each.getMessage()) for each in caplog.records if each.name == "l3core"]
+    assert said == 3 * [{"event": "wrong_content", "uri": f"{bucket}/a.wav"}]
 
 
 def test_of_several_creations_one_succeeds(bucket):
