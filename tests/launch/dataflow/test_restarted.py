@@ -1,5 +1,6 @@
 """A worker that is killed in the middle of a shard changes nothing: its element is done again."""
 
+import logging
 import os
 import signal
 import threading
@@ -31,7 +32,10 @@ def kill_when(mark, done, found):
 
 # gRPC's threads end with an error where the other end of a stream is killed
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_killed_in_the_middle_of_a_shard_changes_nothing(api, temp, tmp_path, monkeypatch):
+def test_a_worker_killed_in_the_middle_of_a_shard_changes_nothing(
+    api, temp, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
     write_mixed(tmp_path / "corpus")
     local(tmp_path / "corpus", tmp_path / "local")
     run, job = planned(tmp_path / "corpus", tmp_path / "table")
@@ -71,3 +75,8 @@ def test_a_worker_killed_in_the_middle_of_a_shard_changes_nothing(api, temp, tmp
     assert beam_metrics(result) == record["metrics"]
     files = [sorted(p.name for p in tmp_path.glob(f"{t}/windows/*/*")) for t in ("table", "local")]
     assert files[0] == files[1]
+
+    # what workers have logged came to the runner, with the step that the service shows it by
+    told = [text for each in caplog.records if "shard_done" in (text := each.getMessage())]
+    told = [text for text in told if 'transform_id: "Embed/EmbedShard"' in text]
+    assert all(any(f'\\"shard\\": \\"{name}\\"' in text for text in told) for name in names(run))
