@@ -205,13 +205,16 @@ def answer(asking: "Asking", sql: str, kind: str, output: str | None, *, quiet: 
         asking.ask(sql, show if kind == "table" else _Printing(kind))
         return
     from l3core import storage
+    from l3core.errors import UsageError
 
     with ExitStack() as stack:
         with writing_to("--output", output):
             file = stack.enter_context(storage.writing(output))
         rows = asking.ask(sql, partial(_write, kind, file))
+        if rows is None:
+            raise UsageError(f"SQL: its last statement has no rows to write to {output}")
     if not quiet:
-        print(f"{rows or 0} rows: {printable(output)}")
+        print(f"{rows:,} {'row' if rows == 1 else 'rows'}: {printable(output)}")
 
 
 def show(rows: "pa.RecordBatchReader", file: TextIO | None = None) -> int:

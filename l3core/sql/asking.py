@@ -134,18 +134,23 @@ class Asking:
         if not statements:
             raise UsageError("no SQL: nothing is asked")
         for statement in statements[:-1]:
-            self.connection.execute(statement)
-            while self.connection.fetchmany(
-                BATCH_ROWS
-            ):  # to its end: what it does is done as it is read
-                pass
-        relation = self.connection.sql(statements[-1])
-        if relation is None or not relation.columns:
+            self._do(statement)
+        last = statements[-1]
+        if duckdb.ExpectedResultType.QUERY_RESULT not in last.expected_result_type:
+            self._do(last)
+            return None
+        relation = self.connection.sql(last)
+        if relation is None:  # what was prepared gave no rows
             return None
         # of the same kind by another name, which the older has not
         reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
         with reader(BATCH_ROWS) as rows:
             return take(rows)
+
+    def _do(self, statement: duckdb.Statement) -> None:
+        self.connection.execute(statement)
+        while self.connection.fetchmany(BATCH_ROWS):  # to its end: what it does is done as it is read
+            pass
 
     def _go_on_after(self, error: Exception, sql: str) -> None:
         """Return if the same may be asked again.
@@ -166,6 +171,8 @@ class Asking:
             raise problem from None
         if not isinstance(error, duckdb.Error):
             raise error
+        if type(error) is duckdb.Error and self._files.refusal is not None:  # Python's own, with a traceback
+            raise UsageError(f"SQL: {self._files.refusal}") from None
         raise sql_error(error, sql, self.connection, self._files.damaged) from None
 
     def _look_at(self, state: TableState) -> None:

@@ -51,7 +51,8 @@ class ServedFiles(fsspec.AbstractFileSystem):
     """A file system of the served files, only for reading.
 
     Attributes:
-        problem: the first error of a served file since it was last taken away.
+        problem: the first error of a served file since `clear`.
+        refusal: why something else was refused since then.
         opened: names of the stored files that were opened since then.
     """
 
@@ -61,6 +62,7 @@ class ServedFiles(fsspec.AbstractFileSystem):
     def __init__(self) -> None:
         super().__init__()
         self.problem: Exception | None = None
+        self.refusal: str | None = None
         self.opened: set[str] = set()
         self._served: Mapping[str, Stored | Made] = {}
         self._made: dict[str, bytes] = {}
@@ -73,8 +75,8 @@ class ServedFiles(fsspec.AbstractFileSystem):
         self._version += 1
 
     def clear(self) -> None:
-        """Forget what was opened, and what went wrong."""
-        self.problem = None
+        """Forget what was opened, what went wrong, and what was refused."""
+        self.problem = self.refusal = None
         self.opened.clear()
 
     def damaged(self) -> Iterator[str]:
@@ -91,10 +93,12 @@ class ServedFiles(fsspec.AbstractFileSystem):
 
         Raises:
             PermissionError: for anything else.
+            FileNotFoundError: it is not served.
         """
-        name = self._name(path)
         if mode != "rb":
-            raise PermissionError(f"{name}: a table's files are only read")
+            self.refusal = f"{path}: a table's files are only read"
+            raise PermissionError(self.refusal)
+        name = self._name(path)
         with self._noting():
             found = self._served[name]
             if isinstance(found, Made):
@@ -127,7 +131,8 @@ class ServedFiles(fsspec.AbstractFileSystem):
         whole = path if "://" in path else f"{PROTOCOL}://{path}"  # fsspec takes it off, DuckDB does not
         name = whole.removeprefix(BASE)
         if name == whole or name not in self._served:
-            raise FileNotFoundError(f"{path} is none of the table's files")
+            self.refusal = f"{path} is none of the table's files"
+            raise FileNotFoundError(self.refusal)
         return name
 
     def _content(self, name: str, found: Made) -> bytes:
