@@ -171,7 +171,9 @@ class Asking:
             raise problem from None
         if not isinstance(error, duckdb.Error):
             raise error
-        if type(error) is duckdb.Error and self._files.refusal is not None:  # Python's own, with a traceback
+        if (
+            type(error) is duckdb.Error and self._files.refusal is not None
+        ):  # Python's own, with a traceback
             raise UsageError(f"SQL: {self._files.refusal}") from None
         raise sql_error(error, sql, self.connection, self._files.damaged) from None
 

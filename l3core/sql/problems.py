@@ -10,10 +10,11 @@ from l3core.errors import RunError, UsageError
 
 # Errors that say what is wrong with the SQL, before anything is read.
 _OF_THE_SQL = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
-# Words of errors that a damaged file is behind, if one is.
+# Errors of the values that it meets, or of a file's; if of a file's, with one of these words.
+_OF_VALUES = (duckdb.DataError, duckdb.InvalidInputException, duckdb.PermissionException)
 _DAMAGE = re.compile(
     r"parquet|thrift|decompress|zstd|snappy|magic|corrupt|page|dictionary|encoding|read \d+ bytes|"
-    r"protocol|invalid unicode|utf-?8|internal",
+    r"protocol|invalid unicode|utf-?8",
     re.IGNORECASE,
 )
 
@@ -36,7 +37,7 @@ def sql_error(
         A RunError for a damaged file, a UsageError otherwise.
     """
     words, position = _words(error)
-    if not isinstance(error, _OF_THE_SQL) and _DAMAGE.search(words):
+    if _may_be_damage(error, words):
         for uri in damaged():
             return RunError(f"{uri} is damaged: {words}; l3flow verify tells more")
     if position is None and isinstance(error, _OF_THE_SQL):
@@ -48,6 +49,13 @@ def sql_error(
     elif isinstance(error, duckdb.OutOfMemoryException):
         advice = " (with --allow-files DuckDB may put on the disk what does not fit)"
     return UsageError(f"SQL: {kind} error{_place(sql, position)}: {words}{advice}")
+
+
+def _may_be_damage(error: duckdb.Error, words: str) -> bool:
+    """Whether it is worth to read the files again."""
+    if isinstance(error, _OF_THE_SQL):
+        return False
+    return not isinstance(error, _OF_VALUES) or _DAMAGE.search(words) is not None
 
 
 def _words(error: duckdb.Error) -> tuple[str, int | None]:

@@ -19,8 +19,8 @@ from tests.corpus import PlainRun, write_files
 SECRET = "the secret is 4711"
 secret_variable = pa.table({"secret": [SECRET]})  # of Python, which SQL must not see
 
-# {file}: a text file beside the table, {csv}, {parquet}, {database}: others there; {own}: a file of the
-# table by its path, {ours}: by the name that DuckDB knows; {new}: a place where nothing is; {url}: a server.
+# {file}: a text file beside the table, {csv}, {parquet}, {database}: others there; {own}: a file of
+# the table by its path, {ours}: by the name that DuckDB knows; {new}: where nothing is; {url}: a server.
 READS = """\
 SELECT * FROM read_text('{file}')
 SELECT * FROM read_blob('{file}')
@@ -243,7 +243,7 @@ def test_nothing_is_written_and_nothing_unlocked(asked, capsys, sql):
 
 @pytest.mark.usefixtures("unchanged")
 def test_what_is_allowed_is_just_the_tables_own_files(place):
-    """Under their own names in DuckDB, of the one spec; not by their paths, not the table's other files."""
+    """By their names in DuckDB, of the one spec; not by their paths, and not the table's other files."""
     question = Asking(TablePaths(place["table"]), None)
     sql = f"SELECT octet_length(content) n FROM read_blob('{place['ours']}')"
     (row,) = question.ask(sql, lambda rows: rows.read_all().to_pylist())

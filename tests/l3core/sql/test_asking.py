@@ -69,7 +69,7 @@ def test_vectors_are_arrays_that_duckdb_computes_with(made):
     connection = open_views(made[0] / "table")
     assert str(connection.sql("SELECT embedding FROM windows").types[0]) == "FLOAT[8]"
     sql = "SELECT array_cosine_similarity(embedding, (SELECT any_value(embedding) FROM windows "
-    sql += "WHERE clip_id = 'a.wav' AND \"window\" = 2)) FROM windows ORDER BY clip_id, \"window\""
+    sql += 'WHERE clip_id = \'a.wav\' AND "window" = 2)) FROM windows ORDER BY clip_id, "window"'
     found = np.array(connection.sql(sql).fetchall(), float).ravel()
     metadata, vectors = read_windows(made[0] / "table")
     place = metadata.to_pylist().index(
@@ -140,7 +140,9 @@ def test_the_printed_views_make_the_same_in_a_plain_duckdb(made):
 
 
 def test_no_result_of_crossval_there(made, tmp_path):
-    with pytest.raises(UsageError, match=r"no result of l3flow crossval at .*predictions\.parquet is not"):
+    with pytest.raises(
+        UsageError, match=r"no result of l3flow crossval at .*predictions\.parquet is not"
+    ):
         asking(made[0] / "table", crossval=str(tmp_path))
 
 
@@ -290,6 +292,8 @@ def test_ctrl_c_stops_a_query_and_leaves_the_connection(made):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        rows_of(question, "SELECT count(*) FROM range(1000000000000) a(i), windows WHERE i % 7 = start_s")
+        rows_of(
+            question, "SELECT count(*) FROM range(1000000000000) a(i), windows WHERE i % 7 = start_s"
+        )
     assert time.monotonic() - start < 60
     assert rows_of(question, "SELECT 1 AS one") == [{"one": 1}]

@@ -37,7 +37,15 @@ def test_what_is_served_is_read(served):
 
 @pytest.mark.parametrize(
     "name",
-    [f"{BASE}b", f"{BASE}../{BASE}made", f"{BASE}*", "/etc/passwd", "l3flow://made", "made", f"{BASE}Made"],
+    [
+        f"{BASE}b",
+        f"{BASE}../{BASE}made",
+        f"{BASE}*",
+        "/etc/passwd",
+        "l3flow://made",
+        "made",
+        f"{BASE}Made",
+    ],
 )
 def test_what_is_not_served_is_not_there(served, name):
     files, _ = served
