@@ -164,3 +164,12 @@ def test_training_is_measured_against_keras(capsys):
     note = "clean, 2000 clips of 41 windows of 512 numbers, 5 folds"
     assert figures["cross-validation", note] > 0
     assert figures["epochs", "a model, on average"] == 1
+
+
+def test_questions_are_measured(capsys):
+    answer = measured(capsys, "query", "--scale", "0.02")
+    figures = {figure["name"]: figure["value"] for figure in answer["figures"]}
+    assert min(figures.values()) > 0
+    assert {"l3flow query, ledger", "count of windows", "vectors of a clip"} <= set(figures)
+    ratio = figures["cosine of all windows"] / figures["pyarrow, embedding"]
+    assert figures["cosine / pyarrow"] == pytest.approx(ratio)

@@ -1,4 +1,4 @@
-"""`l3flow query`: formats, where SQL comes from, what is refused, the prompt, and what a process pays."""
+"""`l3flow query`: formats, where SQL comes from, what is refused, the prompt, what a process pays."""
 
 import csv
 import io
@@ -32,7 +32,8 @@ REPO = Path(__file__).parents[2]
 NASTY = "a\x1b[31m,\"b\"\r\n'ü'"
 ROW = (
     "SELECT 1 AS a, 2 AS a, 'nan'::DOUBLE AS d, '-inf'::FLOAT f, 1.5 AS e, 18446744073709551616 AS h, "
-    "true AS t, NULL AS n, '' AS empty, {'x': [1.0, 'inf'::DOUBLE]} AS s, MAP {'k': DATE '2026-01-02'} AS m, "
+    "true AS t, NULL AS n, '' AS empty, {'x': [1.0, 'inf'::DOUBLE]} AS s, "
+    "MAP {'k': DATE '2026-01-02'} AS m, "
     "TIMESTAMPTZ '2026-01-02 03:04:05+01' AS w, TIMESTAMP_NS '2026-01-02 03:04:05.123456789' AS ns, "
     "TIME '01:02:03' AS o, INTERVAL 3 DAY AS i, '\\xFFa'::BLOB AS b, [0.5, 2]::FLOAT[2] AS v, "
     "uuid '00000000-0000-0000-0000-000000000001' AS u"

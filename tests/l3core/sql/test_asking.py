@@ -1,4 +1,4 @@
-"""Questions in SQL: the rows of a commit as they are, whatever is published, lost or damaged meanwhile."""
+"""Questions in SQL: a commit's rows as they are, whatever is published, lost or damaged meanwhile."""
 
 import json
 import os
