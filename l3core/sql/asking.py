@@ -114,7 +114,7 @@ class Asking:
             UsageError: no SQL, or it is wrong.
             RunError: a file is damaged.
             OSError: one cannot be read.
-        KeyboardInterrupt: Ctrl-C; the connection is as it was.
+            KeyboardInterrupt: Ctrl-C; the connection is as it was.
         """
         while True:
             self._files.clear()
@@ -160,34 +160,44 @@ class Asking:
         """
         problem = self._files.problem
         if isinstance(problem, FileNotFoundError):
-            before = self._state
-            self.follow()
-            if self._state != before:
-                return
-            raise RunError(
-                f"{problem.filename or problem} is missing: l3flow verify tells more"
-            ) from None
+            self._follow_after(problem, self._state)
+            return
         if problem is not None:
             raise problem from None
         if not isinstance(error, duckdb.Error):
             raise error
-        if (
-            type(error) is duckdb.Error and self._files.refusal is not None
-        ):  # Python's own, with a traceback
-            raise UsageError(f"SQL: {self._files.refusal}") from None
+        refusal = self._files.refusal
+        if refusal is not None and type(error) is duckdb.Error:  # Python's own, with a traceback
+            raise UsageError(f"SQL: {refusal}") from None
         raise sql_error(error, sql, self.connection, self._files.damaged) from None
 
+    def _follow_after(self, missing: FileNotFoundError, before: TableState) -> None:
+        """Look at the next commit, which has taken a file away.
+
+        Raises:
+            RunError: there is none: the file is missing.
+        """
+        state = existing_state(self._paths)
+        if state == before:
+            raise RunError(
+                f"{missing.filename or missing} is missing: l3flow verify tells more"
+            ) from None
+        self._look_at(state)
+
     def _look_at(self, state: TableState) -> None:
-        served, sources = serve_state(self._paths, state, self.fingerprint, self._crossval)
+        try:
+            served, sources = serve_state(self._paths, state, self.fingerprint, self._crossval)
+        except FileNotFoundError as error:
+            self._follow_after(error, state)
+            return
         self._files.serve(served)
         self._files.clear()
         self._state = state
         try:
             for statement in view_statements(sources):
                 self.connection.execute(statement)
-        except duckdb.Error as error:
+        except duckdb.Error as error:  # if it is that another commit came, its views are made
             self._go_on_after(error, "")
-            # another commit came meanwhile, and its views are made
 
 
 def _connect(files: ServedFiles, *, allow_files: bool, remote: bool) -> duckdb.DuckDBPyConnection:
@@ -200,6 +210,7 @@ def _connect(files: ServedFiles, *, allow_files: bool, remote: bool) -> duckdb.D
     connection.register_filesystem(files)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET errors_as_json = true")
+    connection.execute("SET parquet_metadata_cache = true")
     if remote:
         connection.execute(f"SET threads = {STORE_THREADS}")
     return connection

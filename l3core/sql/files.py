@@ -199,17 +199,18 @@ class _Handle:
 
 def _open_stored(found: Stored, noting: Callable[[], Any]) -> _Handle:
     if is_disk(filesystem(found.places[0])[0]):
-        number, size = _first_there(found.places, partial(_open_on_disk, size_bytes=found.size_bytes))
+        number, size = first_there(found.places, partial(_open_on_disk, size_bytes=found.size_bytes))
         return _Handle(size, lambda at, length: os.pread(number, length, at), partial(os.close, number))
 
     def read_at(at: int, length: int) -> bytes:
         with noting():
-            return _first_there(found.places, partial(_fetch, start=at, end=at + length))
+            return first_there(found.places, partial(_fetch, start=at, end=at + length))
 
     return _Handle(found.size_bytes, read_at)
 
 
-def _first_there(places: Sequence[str], action: Callable[[str], T]) -> T:
+def first_there(places: Sequence[str], action: Callable[[str], T]) -> T:
+    """What an action gives of the first place where there is something."""
     for place in places[:-1]:
         with suppress(FileNotFoundError):
             return action(place)

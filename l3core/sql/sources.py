@@ -9,8 +9,17 @@ import pyarrow.parquet as pq
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import UsageError
-from l3core.sql.files import BASE, Made, Stored
-from l3core.sql.views import RUN_COLUMNS, SPEC_COLUMNS, Sources, json_file, json_lines, json_text
+from l3core.sql.files import BASE, Made, Stored, first_there
+from l3core.sql.text import glob_text
+from l3core.sql.views import (
+    RUN_COLUMNS,
+    SPEC_COLUMNS,
+    Sources,
+    json_file,
+    json_lines,
+    json_text,
+    picked,
+)
 from l3core.table.failed import ended_at, failed_runs
 from l3core.table.json_objects import read_json
 from l3core.table.layout import TablePaths
@@ -62,8 +71,6 @@ def plain_sources(
         fingerprint: of the spec.
         crossval: path or URI of a result of cross-validation; None for none.
     """
-    from l3core.sql.text import glob_text
-    from l3core.sql.views import picked
 
     def places(files: list[str]) -> list[str]:
         return [glob_text(paths.at(path)) for path in files]
@@ -140,7 +147,6 @@ def _vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
         facts = state.files[path]
         if facts["rows"] and "vector_bytes" in facts:
             return int(facts["vector_bytes"] // (4 * facts["rows"]))
-        uri = next(uri for uri in _stored(paths, state, path).places if storage.is_object(uri))
-        with storage.reading(uri) as file:
+        with first_there(_stored(paths, state, path).places, storage.reading) as file:
             return int(pq.read_schema(file).field("embedding").type.list_size)
     return 1

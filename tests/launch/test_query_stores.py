@@ -13,7 +13,7 @@ from tests.corpus import PlainRun, upload, write_files
 
 CLIP = "000000/00000013.wav"
 QUESTIONS = {
-    "ledger": "SELECT status, count(*) AS n, sum(windows_written)::INT AS windows FROM clips GROUP BY status",
+    "ledger": "SELECT status, count(*) AS n, sum(windows_written)::INT AS w FROM clips GROUP BY status",
     "count": "SELECT count(*) AS n FROM windows",
     "times": "SELECT round(sum(start_s), 6) AS s FROM windows WHERE silent = false",
     "clip": f"SELECT round(sum(embedding[1]), 6) AS s FROM windows WHERE clip_id = '{CLIP}'",

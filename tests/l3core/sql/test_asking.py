@@ -297,3 +297,15 @@ def test_ctrl_c_stops_a_query_and_leaves_the_connection(made):
         )
     assert time.monotonic() - start < 60
     assert rows_of(question, "SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_a_table_whose_records_do_not_tell_the_length_of_vectors(tmp_path):
+    """Those of older versions did not."""
+    table = tmp_path / "table"
+    PlainRun(write_files(tmp_path / "corpus", 2), table, "run-1").all()
+    entry = table / "_l3flow/journal/00000001.json"
+    commit = json.loads(entry.read_bytes())
+    for facts in commit["record"]["files_added"]:
+        facts.pop("vector_bytes", None)
+    entry.write_text(json.dumps(commit))
+    assert as_bytes(rows_of(asking(table))) == table_rows(table)
