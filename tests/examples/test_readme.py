@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
 
 
 def test_there_are_blocks_for_each_way_to_read():
-    for way in ("pandas", "duckdb", "polars", "read_windows", "Embedder"):
+    ways = ("pandas", "duckdb", "polars", "read_windows", "Embedder")
+    for way in (*ways, "tensorflow_dataset", "torch_dataset", "huggingface_dataset"):
         assert sum(f"import {way}" in block for block in BLOCKS) == 1
 
 
