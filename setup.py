@@ -41,7 +41,7 @@ DATAFLOW = [
 # Tables as datasets to train on. On Linux torch brings CUDA along: some 5 GB
 TRAINING = {
     "huggingface": ["datasets>=4,<6"],
-    "torch": ["torch>=2.6,<3"],
+    "torch": ["torch>=1.13,<3"],
 }
 STORES = {
     "azure": ["adlfs>=2025.8"],

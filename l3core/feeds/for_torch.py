@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -108,6 +109,10 @@ def torch_dataset(
     return WindowsDataset(feed, batch_size, None if share is None else Share(*share))
 
 
-def _tensor(array: Any) -> Any:
-    """A tensor of numbers, a list of strings."""
-    return array.tolist() if array.dtype == object else torch.from_numpy(array)
+def _tensor(array: np.ndarray) -> Any:
+    """A tensor of numbers, on the same memory; a list of strings."""
+    if array.dtype == object:
+        return array.tolist()
+    # not from_numpy: that needs a PyTorch that was built for this NumPy
+    flat = torch.frombuffer(np.ascontiguousarray(array), dtype=getattr(torch, array.dtype.name))
+    return flat.reshape(array.shape)

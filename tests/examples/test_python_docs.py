@@ -1,6 +1,5 @@
 """What docs/python.md shows runs as it stands, in one session, and prints what it says."""
 
-import os
 import re
 import shlex
 import shutil
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 from launch.main import main
+from tests.pytorch import with_torch
 
 REPO = Path(__file__).parents[2]
 TEXT = (REPO / "docs/python.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_blocks_print_what_they_show(tmp_path, monkeypatch):
     program = f"print('{NEXT}', flush=True)\n".join(code for code, _ in BLOCKS)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        env=os.environ | {"PYTHONPATH": str(REPO)},
+        env=with_torch(tmp_path),
         capture_output=True,
         text=True,
     )

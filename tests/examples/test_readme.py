@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.main import main
+from tests.pytorch import with_torch
 
 REPO = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -32,11 +33,11 @@ def test_there_are_blocks_for_each_way_to_read():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split()[1])
-def test_a_block_runs(block, folder):
+def test_a_block_runs(block, folder, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", block],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPO)},
+        env=with_torch(tmp_path) if "torch" in block else os.environ | {"PYTHONPATH": str(REPO)},
         capture_output=True,
         text=True,
     )
