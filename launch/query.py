@@ -91,7 +91,6 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if find_spec("duckdb") is None:
         parser.error("a query needs duckdb: pip install 'duckdb>=1.3,<3'")
     reach_places({"--crossval": args.crossval, "--output": args.output})
-    sql = None if args.print_views else _sql_of(args)
     from launch.tables import table_of
 
     paths = table_of(args)
@@ -100,6 +99,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.print_views:
         return _print_views(args, paths)
     asking = _open(args, paths)
+    sql = _sql_of(args)
     if sql is None:
         from launch.prompt import converse
 

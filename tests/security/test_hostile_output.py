@@ -111,6 +111,8 @@ def test_embed_prints_names_and_errors_of_a_hostile_corpus(said, more):
         ("runs", "--plot", "p\x1b[31m.html"),
         ("specs",),
         ("verify",),
+        ("query", "FROM clips"),
+        ("query", "FROM runs"),
         ("repair",),
         ("compact",),
         ("reroot", "--root", "/"),

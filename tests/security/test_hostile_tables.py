@@ -154,6 +154,31 @@ def test_a_folder_of_a_table_that_is_a_link_to_elsewhere_gets_nothing_there_chan
     assert "leads out of the table" in said.err
 
 
+@pytest.mark.parametrize("place", ["windows", "clips", "runs", "specs"])
+def test_a_query_reads_nothing_through_a_link_to_elsewhere(place, table, outside, capsys):
+    """What lies there looks like the table's own: its files, byte for byte."""
+    shutil.rmtree(outside)
+    shutil.copytree(table / place, outside)
+    linked(place, table, outside)
+    for sql in (f"FROM {place}", "SELECT count(*) FROM windows, clips, runs, specs"):
+        assert main(["query", "--table", str(table), sql]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "leads out of the table" in said.err
+
+
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_a_query_of_a_table_with_such_a_journal_is_answered_or_refused(kind, table, outside, capsys):
+    forge(table, ENTRIES[kind])
+    before = snapshot(outside)
+    code = main(["query", "--table", str(table), "--json", "SELECT count(*) AS n FROM clips, windows"])
+    said = capsys.readouterr()
+    assert code in (0, 1, 2)
+    assert (code == 0) == (said.err == "")
+    assert said.err.count("\n") <= 1
+    assert snapshot(outside) == before
+
+
 def test_what_a_dead_run_is_said_to_have_finished_is_not_taken_from_elsewhere(
     table, outside, corpus, capsys
 ):
