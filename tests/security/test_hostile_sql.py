@@ -261,6 +261,12 @@ def test_a_connection_for_python_has_the_same_locks(place):
             connection.execute(sql.format(**place))
 
 
+def test_sql_sees_no_variables_of_python_even_where_files_are_allowed(place):
+    connection = open_views(place["table"], allow_files=True)
+    with pytest.raises(duckdb.CatalogException, match="secret_variable does not exist"):
+        connection.execute("FROM secret_variable")
+
+
 def test_a_query_changes_no_byte_of_its_table(place, capsys):
     before = contents(place["table"])
     sql = "SELECT count(*) FROM windows, clips, runs, specs"
