@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.table.layout import TablePaths
@@ -16,6 +17,8 @@ from l3core.table.state import TableState, choose_spec, existing_state, read_spe
 
 __all__ = ["METADATA", "ClipVectors", "following_commits", "read_clip_vectors", "read_windows"]
 T = TypeVar("T")
+# Decoded at once: what stays in a processor's cache until it is copied.
+DECODED_BYTES = 2**20
 
 
 class ClipVectors(NamedTuple):
@@ -178,21 +181,41 @@ def _gathered(
         return np.empty((0, vector_size(paths, state, fingerprint)), np.float32)
     target = np.empty_like(order)
     target[order] = np.arange(len(order))
-    done = 0
+    size = vector_size(paths, state, fingerprint)
+    vectors, done = np.empty((len(order), size), np.float32), 0
     for path in dict.fromkeys(one.path for one in kept):
-        with opened(paths, state, path) as windows:
-            for _, group, places, count in (one for one in kept if one.path == path):
-                if not count:
-                    continue
-                found = matrix(windows.parquet.read_row_group(group, ["embedding"])["embedding"])
-                if not done:
-                    vectors = np.empty((len(order), found.shape[1]), np.float32)
-                rows = target[done : done + count]
+        with opened(paths, state, path) as (parquet, _):
+            for _, group, places, count in (one for one in kept if one.path == path and one.rows):
+                _place(parquet, group, places, target[done : done + count], vectors)
                 done += count
-                block = np.arange(rows[0], rows[0] + count)
-                to = slice(rows[0], rows[0] + count) if np.array_equal(rows, block) else rows
-                vectors[to] = found if places is None else found[places]
     return vectors
+
+
+def _place(
+    parquet: pq.ParquetFile, group: int, places: np.ndarray | None, target: np.ndarray, out: np.ndarray
+) -> None:
+    """Decode a row group's vectors, a little at a time, into rows of a matrix.
+
+    Args:
+        parquet: an open windows file.
+        group: of it.
+        places: of the rows that are wanted, ascending; None for all.
+        target: their rows in `out`.
+        out: the matrix.
+    """
+    chunk = max(1, DECODED_BYTES // (4 * out.shape[1]))
+    begin = done = 0
+    for batch in parquet.iter_batches(chunk, row_groups=[group], columns=["embedding"]):
+        found = matrix(batch["embedding"])
+        if places is not None:
+            stop = int(np.searchsorted(places, begin + len(found)))
+            begin, found = begin + len(found), found[places[done:stop] - begin]
+        rows = target[done : done + len(found)]
+        done += len(found)
+        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            out[rows[0] : rows[0] + len(rows)] = found  # as a block
+        else:
+            out[rows] = found
 
 
 def _read_vectors(
