@@ -9,7 +9,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 export CUDA_VISIBLE_DEVICES ?= -1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo demo-gcs test lint tests clean
+.PHONY: demo demo-gcs test lint tests consumers clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py
@@ -24,8 +24,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made
+tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made $(VENV)/engines/.done
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
+
+# The README's table of what reads a table, measured again.
+consumers: $(VENV)/.dev $(VENV)/engines/.done
+	@$(BIN)/python -m tests.contract.measure
 
 # An extra is installed once; again only when setup.py changes.
 $(VENV)/.demo $(VENV)/.demo-gcs $(VENV)/.dev: $(VENV)/.%: setup.py | $(BIN)/python
@@ -45,6 +49,14 @@ $(VENV)/airflow/.$(AIRFLOW): | $(BIN)/python
 $(VENV)/image/.made: launch/docker/Dockerfile launch/docker/cuda.lock requirements.lock tests/image.py | $(VENV)/.dev
 	@echo "Installing what launch/docker/Dockerfile does into $(VENV)/image, for the tests (a minute) ..."
 	@$(BIN)/python -m tests.image $(VENV)/image > $(VENV)/image.log 2>&1 || { cat $(VENV)/image.log; exit 1; }
+	@touch $@
+
+# Eight engines: what they ask for and what we ask for need not go together.
+$(VENV)/engines/.done: tests/contract/engines.txt | $(BIN)/python
+	@echo "Installing the engines of $< into $(VENV)/engines, for the tests (a minute or two, 2 GB) ..."
+	@$(BIN)/python -m venv --clear $(VENV)/engines
+	@$(VENV)/engines/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< \
+		> $(VENV)/engines.log 2>&1 || { cat $(VENV)/engines.log; exit 1; }
 	@touch $@
 
 $(BIN)/python:
