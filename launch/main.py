@@ -29,6 +29,7 @@ COMMANDS = {
     "query": Command("launch.query", "ask a table in SQL"),
     "specs": Command("launch.specs", "list what each spec of a table holds, or drop one"),
     "ddl": Command("launch.ddl", "print what lets a warehouse read a table"),
+    "export": Command("launch.export", "make a spec an Iceberg, Delta or Lance table"),
     "repair": Command("launch.repair", "finish or clear up what a killed run left"),
     "compact": Command("launch.compact", "merge a table's small files"),
     "reroot": Command("launch.reroot", "move the root that a table's clip ids are paths below"),
