@@ -101,19 +101,6 @@ def read_clip_vectors(
     return following_commits(paths, lambda state: _read_vectors(paths, state, spec, clips))
 
 
-def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
-    """Numbers in a vector of a spec, as its files have it.
-
-    Raises:
-        TableError: the spec has no windows.
-    """
-    files = state.windows(fingerprint)
-    if not files:
-        raise TableError(f"{fingerprint} in {paths.root} has no windows yet")
-    with _opened(paths, state, files[0]) as parquet:
-        return parquet.schema_arrow.field("embedding").type.list_size
-
-
 def following_commits(
     paths: TablePaths,
     read: Callable[[TableState], T],
