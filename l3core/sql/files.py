@@ -117,10 +117,7 @@ class ServedFiles(fsspec.AbstractFileSystem):
 
     def glob(self, path: str, **kwargs: Any) -> Any:
         """The file of that name: nothing in a name stands for other names."""
-        with suppress(FileNotFoundError):
-            self._name(path)
-            return [path]
-        return []
+        return [path] if self._known(path) is not None else []
 
     def modified(self, path: str) -> datetime:
         """A time that changes when what a name stands for may do so: DuckDB keeps what it has read."""
@@ -128,12 +125,16 @@ class ServedFiles(fsspec.AbstractFileSystem):
         return _SINCE + timedelta(seconds=self._version if made else 0)
 
     def _name(self, path: str) -> str:
-        whole = path if "://" in path else f"{PROTOCOL}://{path}"  # fsspec takes it off, DuckDB does not
-        name = whole.removeprefix(BASE)
-        if name == whole or name not in self._served:
+        name = self._known(path)
+        if name is None:
             self.refusal = f"{path} is none of the table's files"
             raise FileNotFoundError(self.refusal)
         return name
+
+    def _known(self, path: str) -> str | None:
+        whole = path if "://" in path else f"{PROTOCOL}://{path}"  # fsspec takes it off, DuckDB does not
+        name = whole.removeprefix(BASE)
+        return name if name != whole and name in self._served else None
 
     def _content(self, name: str, found: Made) -> bytes:
         with self._lock:
