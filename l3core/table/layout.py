@@ -5,8 +5,8 @@ OUT/specs/<fp>.json                   the whole spec and the digest of its weigh
 OUT/windows/spec=<fp>/*.parquet       one row per window, sorted by clip_id, window within a file
 OUT/clips/spec=<fp>/*.parquet         the ledger: one row per input object
 OUT/runs/<run_id>.json                what each run added and removed
-OUT/_l3flow/                          ours: journal, index, lock, staging, weights, reference, failed;
-                                      nobody else reads it
+OUT/_l3flow/                          ours: journal, index, lock, staging, weights, reference, failed,
+                                      neighbours; nobody else reads it
 """
 
 from collections.abc import Iterable
@@ -231,6 +231,10 @@ class TablePaths:
     def reference(self, fingerprint: str) -> str:
         """What workers of a spec are compared with."""
         return self.at(f"_l3flow/reference/{fingerprint}.json")
+
+    def neighbours(self, fingerprint: str) -> str:
+        """Folder of a spec's indexes of nearest neighbours."""
+        return self.at(f"_l3flow/neighbours/{fingerprint}")
 
     def spec(self, fingerprint: str) -> str:
         """A spec in words."""

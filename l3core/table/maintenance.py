@@ -118,7 +118,7 @@ def reroot(
 
 
 def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any]:
-    """Remove a partition, its spec and reference, and its weights if no other spec uses them.
+    """Remove a partition, its spec, reference and indexes, and its weights if no other spec uses them.
 
     Returns:
         The run record.
@@ -141,6 +141,10 @@ def drop_spec(paths: TablePaths, fingerprint: str, run_id: str) -> dict[str, Any
             found = [paths.spec(fingerprint), *_weights_of(paths, last, fingerprint)]
             if storage.is_object(paths.reference(fingerprint)):
                 found.append(paths.reference(fingerprint))
+            neighbours = paths.neighbours(fingerprint)
+            found += [
+                storage.join(neighbours, name) for name in storage.names_below(neighbours, suffix="")
+            ]
             return [uri.removeprefix(paths.at("")) for uri in found]
 
         check = partial(check_unchanged, fingerprints=[fingerprint], base=state.commits, root=state.root)

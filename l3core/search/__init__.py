@@ -1,0 +1,1 @@
+"""Nearest neighbours in a table: exact by one reading of it, or approximate by an index."""

@@ -1,0 +1,93 @@
+"""Nearest neighbours by an index: some are missed, and what is read does not grow with the table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from l3core.search.index_files import (
+    IndexFacts,
+    current_facts,
+    faiss_module,
+    loaded,
+    own_places,
+    read_keys,
+)
+from l3core.search.ranking import DIGITS, Best, Neighbour, Query, Search
+from l3core.search.vectors import Partition
+
+
+def nearest_by_index(
+    partition: Partition, queries: Sequence[Query], search: Search
+) -> list[list[Neighbour]]:
+    """The same as `l3core.search.exact.nearest`, nearly: by the index of clips or of windows.
+
+    Raises:
+        TableError: there is no such index, or it is stale or damaged.
+        UsageError: FAISS is not installed.
+    """
+    facts = current_facts(partition, "clips" if search.of_means else "windows")
+    clips = [] if search.itself else [query.clip_id for query in queries if query.clip_id is not None]
+    own = own_places(partition, facts, clips)
+    best = Best(len(queries), search.k, per_clip=search.per == "clip")
+    with loaded(partition, facts) as index:
+        for place, query in enumerate(queries):
+            without = own.get(query.clip_id or "", [])
+            best.add(place, _neighbours(partition, facts, index, query, search, without))
+    return best.lists()
+
+
+def search_index(
+    index: Any, vectors: np.ndarray, k: int, *, probes: int, without: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """(similarities, places), each `(vectors, k)`; a place is -1 where nothing more was found.
+
+    Args:
+        index: of FAISS.
+        vectors: float32 `(vectors, d)` of length 1.
+        k: neighbours of each.
+        probes: lists to read.
+        without: places that shall not be found.
+    """
+    faiss = faiss_module()
+    options: dict[str, Any] = {"nprobe": probes}
+    if len(without):
+        unwanted = faiss.IDSelectorBatch(np.asarray(without, np.int64))
+        options["sel"] = faiss.IDSelectorNot(unwanted)
+    return index.search(vectors, k, params=faiss.SearchParametersIVF(**options))
+
+
+def _neighbours(
+    partition: Partition,
+    facts: IndexFacts,
+    index: Any,
+    query: Query,
+    search: Search,
+    without: Sequence[int],
+) -> list[Neighbour]:
+    """Enough neighbours of one query: of windows as many as it takes to have `k` clips."""
+    asked = search.k
+    while True:
+        asked = min(asked, facts.vectors)
+        similarities, places = search_index(
+            index, query.vectors, asked, probes=facts.probes, without=without
+        )
+        keys = read_keys(partition, facts, [int(place) for place in places.ravel() if place >= 0])
+        found = []
+        for row, column in np.argwhere(places >= 0):
+            key, start_s = keys[int(places[row, column])], float(query.start_s[row])
+            similarity = float(similarities[row, column].round(DIGITS))
+            time = None if np.isnan(start_s) or search.of_means else start_s
+            found.append(Neighbour(similarity, key["clip_id"], key["window"], key["start_s"], time))
+        enough = search.per == "window" or len({one.clip_id for one in found}) >= search.k
+        if enough or asked == facts.vectors or (places < 0).any():
+            return _once(found)
+        asked *= 4
+
+
+def _once(found: Sequence[Neighbour]) -> list[Neighbour]:
+    """Each window once, with the query's window that it is most similar to."""
+    best: dict[tuple[str, int | None], Neighbour] = {}
+    for one in sorted(found, key=lambda one: -one.similarity):
+        best.setdefault((one.clip_id, one.window), one)
+    return list(best.values())
