@@ -1,6 +1,6 @@
 """Nearest neighbours by an index: some are missed, and what is read does not grow with the table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,24 +65,29 @@ def _neighbours(
     search: Search,
     without: Sequence[int],
 ) -> list[Neighbour]:
-    """Enough neighbours of one query: of windows as many as it takes to have `k` clips."""
+    """Neighbours of one query: so many windows that each of its own meets `k` clips."""
     asked = search.k
     while True:
         asked = min(asked, facts.vectors)
         similarities, places = search_index(
-            index, query.vectors, asked, probes=facts.probes, without=without
+            index, query.vectors.astype(np.float32), asked, probes=facts.probes, without=without
         )
-        keys = read_keys(partition, facts, [int(place) for place in places.ravel() if place >= 0])
-        found = []
-        for row, column in np.argwhere(places >= 0):
-            key, start_s = keys[int(places[row, column])], float(query.start_s[row])
-            similarity = float(similarities[row, column].round(DIGITS))
-            time = None if np.isnan(start_s) or search.of_means else start_s
-            found.append(Neighbour(similarity, key["clip_id"], key["window"], key["start_s"], time))
-        enough = search.per == "window" or len({one.clip_id for one in found}) >= search.k
-        if enough or asked == facts.vectors or (places < 0).any():
-            return _once(found)
+        keys = read_keys(partition, facts, {int(place) for place in places.ravel() if place >= 0})
+        if search.per == "window" or asked == facts.vectors or _enough(places, keys, search.k):
+            break
         asked *= 4
+    found = []
+    for row, column in np.argwhere(places >= 0):
+        key, start_s = keys[int(places[row, column])], float(query.start_s[row])
+        similarity = round(float(similarities[row, column]), DIGITS)
+        time = None if np.isnan(start_s) else start_s
+        found.append(Neighbour(similarity, key["clip_id"], key["window"], key["start_s"], time))
+    return _once(found)
+
+
+def _enough(places: np.ndarray, keys: Mapping[int, Mapping[str, Any]], k: int) -> bool:
+    """Whether each query window has met so many clips, or all that its lists hold."""
+    return all(row[-1] < 0 or len({keys[int(place)]["clip_id"] for place in row}) >= k for row in places)
 
 
 def _once(found: Sequence[Neighbour]) -> list[Neighbour]:

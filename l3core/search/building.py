@@ -21,10 +21,18 @@ from l3core.checksums import checksum_of
 from l3core.errors import TableError
 from l3core.machine import usable_cores
 from l3core.search.approximate import search_index
-from l3core.search.clips import count_embedded
-from l3core.search.exact import clip_sums
+from l3core.search.clips import clips_in_several_files, count_embedded
 from l3core.search.index_files import FORMAT, KEYS, IndexFacts, faiss_module, place_of, publish
-from l3core.search.vectors import Group, Partition, Rows, directions, map_groups, read_group
+from l3core.search.vectors import (
+    Group,
+    Partition,
+    Rows,
+    directions,
+    map_groups,
+    read_group,
+    sum_group,
+    whole_sums,
+)
 from l3core.table.read import vector_size
 
 # Numbers of a vector as they are stored: bytes each, and FAISS's name.
@@ -166,7 +174,9 @@ def indexed_rows(partition: Partition, of: str) -> Iterator[Rows]:
     Of clip means each is a run of its own, without window and time.
     """
     if of == "clips":
-        for sums in clip_sums(partition):
+        several = clips_in_several_files(partition)
+        groups = map_groups(partition, partial(sum_group, partition, several=several), threads=READERS)
+        for sums in whole_sums(groups, several):
             count = len(sums.whole)
             nothing, silent = np.full(count, np.nan), np.zeros(count, bool)
             yield from _kept(Rows(sums.whole, np.arange(count), nothing, nothing, silent, sums.sums))
@@ -181,7 +191,7 @@ def _read(partition: Partition, group: Group) -> list[Rows]:
 
 
 def _kept(rows: Rows) -> Iterator[Rows]:
-    vectors = directions(rows.vectors)
+    vectors = directions(rows.vectors).astype(np.float32)
     known = vectors.any(axis=1)
     if not known.any():
         return
@@ -206,6 +216,7 @@ def _trained(faiss: Any, sample: np.ndarray, count: int, stored: str) -> Any:
     else:
         kind = getattr(faiss.ScalarQuantizer, kind)
         index = faiss.IndexIVFScalarQuantizer(quantizer, size, lists, kind, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # it would warn of a tiny table on the screen
     index.train(sample)
     return index
 

@@ -1,12 +1,22 @@
 """Nearest neighbours by one reading of all vectors, in memory that does not grow with the table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from l3core.search.clips import clips_in_several_files
-from l3core.search.ranking import DIGITS, Best, Neighbour, Query, Search, stacked, top
+from l3core.search.ranking import (
+    DIGITS,
+    NEARLY,
+    Best,
+    Found,
+    Neighbour,
+    Query,
+    Search,
+    nearly_top,
+    stacked,
+)
 from l3core.search.vectors import (
     Group,
     GroupSums,
@@ -17,9 +27,6 @@ from l3core.search.vectors import (
     sum_group,
     whole_sums,
 )
-
-# Neighbours of some queries, by the query's place.
-Found = dict[int, list[Neighbour]]
 
 
 def nearest(partition: Partition, queries: Sequence[Query], search: Search) -> list[list[Neighbour]]:
@@ -35,20 +42,37 @@ def nearest(partition: Partition, queries: Sequence[Query], search: Search) -> l
     best = Best(len(queries), search.k, per_clip=search.per == "clip")
     ranking = Ranking(queries, search, best)
     if search.of_means:
-        for sums in clip_sums(partition):
-            _add(best, ranking.of_clips(sums.whole, sums.sums))
+        _rank_means(partition, ranking, best)
     else:
-        work = partial(_rank_group, partition, ranking)
-        for found in map_groups(partition, work):
-            _add(best, found)
+        for found in map_groups(partition, partial(_rank_rows, partition, ranking)):
+            best.add_all(found)
     return best.lists()
 
 
-def clip_sums(partition: Partition) -> Iterator[GroupSums]:
-    """Sums of the windows of each clip: the direction of its mean."""
+def _rank_rows(partition: Partition, ranking: "Ranking", group: Group) -> Found:
+    found: Found = {}
+    for rows in read_group(partition, group):
+        for query, neighbours in ranking.of_rows(rows).items():
+            found.setdefault(query, []).extend(neighbours)
+    return found
+
+
+def _rank_means(partition: Partition, ranking: "Ranking", best: Best) -> None:
     several = clips_in_several_files(partition)
-    work = partial(sum_group, partition, several=several)
-    return whole_sums(map_groups(partition, work), several)
+
+    def work(group: Group) -> tuple[Found, GroupSums]:
+        """What is found in a group, and what may go on elsewhere."""
+        sums = sum_group(partition, group, several)
+        found = ranking.of_clips(sums.whole, sums.sums)
+        return found, sums._replace(whole=[], sums=np.empty(0))
+
+    def parts() -> Iterator[GroupSums]:
+        for found, sums in map_groups(partition, work):
+            best.add_all(found)
+            yield sums
+
+    for sums in whole_sums(parts(), several):
+        best.add_all(ranking.of_clips(sums.whole, sums.sums))
 
 
 class Ranking:
@@ -64,7 +88,6 @@ class Ranking:
         self._queries, self._search, self._best = queries, search, best
         vectors, self._ends = stacked(queries)
         self._columns = np.ascontiguousarray(vectors.T)
-        self._one_each = len(vectors) == len(queries)
         self._own: dict[str, list[int]] = {}
         for place, query in enumerate(queries):
             if query.clip_id is not None and not search.itself:
@@ -79,52 +102,62 @@ class Ranking:
         """
         if not len(clips):
             return {}
-        places = np.arange(len(clips))
-        similarities = self._without_own(self._cosines(sums), clips, places, places + 1)
-        return {
-            query: [Neighbour(float(similarities[row, query]), clips[row]) for row in rows]
-            for query, rows in self._chosen(similarities)
-        }
-
-    def of_rows(self, rows: Rows) -> Found:
-        """The nearest of some windows; the nearest window of each clip if clips are ranked."""
-        every = self._cosines(rows.vectors)
-        similarities = every if self._one_each else self._best_windows(every)
-        similarities = self._without_own(similarities, rows.clips, rows.begins, rows.ends)
-        if self._search.per == "clip":
-            ranked = np.maximum.reduceat(similarities, rows.begins, axis=0)
-        else:
-            ranked = similarities
+        rows = np.arange(len(clips))
+        similarities = self._without_own(self._cosines(sums), clips, rows, rows + 1)
         found: Found = {}
-        for query, places in self._chosen(ranked):
-            found[query] = []
-            for place in places:
-                row = place
-                if self._search.per == "clip":
-                    begin, end = rows.begins[place], rows.ends[place]
-                    row = begin + similarities[begin:end, query].argmax()
-                similarity = float(similarities[row, query])
-                found[query].append(self._neighbour(rows, int(row), query, similarity, every[row]))
+        for query, places in self._chosen(similarities):
+            exact, _ = self._again(query, sums[places])
+            found[query] = [Neighbour(s, clips[place]) for place, s in zip(places, exact)]
         return found
 
-    def _neighbour(
-        self, rows: Rows, row: int, query: int, similarity: float, cosines: np.ndarray
-    ) -> Neighbour:
-        clip = rows.clips[int(np.searchsorted(rows.begins, row, side="right")) - 1]
+    def of_rows(self, rows: Rows) -> Found:
+        """The nearest of some windows; those of the nearest clips if clips are ranked."""
+        similarities = self._cosines(rows.vectors)
+        if len(self._columns[0]) > len(self._queries):
+            similarities = self._best_windows(similarities)
+        similarities = self._without_own(similarities, rows.clips, rows.begins, rows.ends)
+        ranked = similarities
+        if self._search.per == "clip":
+            ranked = np.maximum.reduceat(similarities, rows.begins, axis=0)
+        found: Found = {}
+        for query, places in self._chosen(ranked):
+            if self._search.per == "clip":
+                places = self._best_rows(rows, similarities[:, query], places)
+            exact, own_s = self._again(query, rows.vectors[places])
+            clips = np.searchsorted(rows.begins, places, side="right") - 1
+            found[query] = [
+                Neighbour(s, rows.clips[clip], int(rows.window[row]), float(rows.start_s[row]), own)
+                for row, clip, s, own in zip(places, clips, exact, own_s)
+            ]
+        return found
+
+    def _best_rows(self, rows: Rows, similarities: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """Of some clips' rows those that may be the most similar of their clip."""
+        found = []
+        for begin, end in zip(rows.begins[clips], rows.ends[clips]):
+            own = similarities[begin:end]
+            found.append(begin + np.flatnonzero(own >= own.max() - NEARLY))
+        return np.concatenate(found)
+
+    def _again(self, query: int, vectors: np.ndarray) -> tuple[list[float], list[float | None]]:
+        """(similarities in float64, times of the query's windows) of some vectors and one query."""
         own = self._queries[query]
-        start_s = float(own.start_s[cosines[self._ends[query] : self._ends[query + 1]].argmax()])
-        place = int(rows.window[row]), float(rows.start_s[row])
-        return Neighbour(similarity, clip, *place, None if np.isnan(start_s) else start_s)
+        vectors = vectors.astype(np.float64)
+        found = vectors @ own.vectors.T
+        found = (found / np.sqrt((vectors**2).sum(axis=1, keepdims=True))).round(DIGITS)
+        times = [None if np.isnan(time) else float(time) for time in own.start_s]
+        return found.max(axis=1).tolist(), [times[place] for place in found.argmax(axis=1)]
 
     def _cosines(self, vectors: np.ndarray) -> np.ndarray:
         """float32 `(rows, query vectors)`; minus infinity for a row that has no direction."""
+        vectors = vectors.astype(np.float32, copy=False)
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = (vectors @ self._columns) / lengths[:, np.newaxis]
         known = np.isfinite(lengths) & (lengths > 0)
         if not known.all():
             found[~known] = -np.inf
-        return found.round(DIGITS)
+        return found
 
     def _best_windows(self, every: np.ndarray) -> np.ndarray:
         """Of the windows of each query the most similar: `(rows, queries)`."""
@@ -142,21 +175,8 @@ class Ranking:
 
     def _chosen(self, similarities: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """(query, rows) of what may be among its nearest."""
-        least, k = self._best.least, self._search.k
-        for query in np.flatnonzero(similarities.max(axis=0) >= least):
-            rows = top(similarities[:, query], k, least[query])
+        least, k = self._best.least.copy(), self._search.k
+        for query in np.flatnonzero(similarities.max(axis=0) >= least - NEARLY):
+            rows = nearly_top(similarities[:, query], k, least[query])
             if len(rows):
                 yield int(query), rows
-
-
-def _rank_group(partition: Partition, ranking: Ranking, group: Group) -> Found:
-    found: Found = {}
-    for rows in read_group(partition, group):
-        for query, neighbours in ranking.of_rows(rows).items():
-            found.setdefault(query, []).extend(neighbours)
-    return found
-
-
-def _add(best: Best, found: Found | Iterable[tuple[int, list[Neighbour]]]) -> None:
-    for query, neighbours in dict(found).items():
-        best.add(query, neighbours)

@@ -10,7 +10,7 @@ Nothing depends on an index: the next one, `specs drop` or `l3flow index --drop`
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from types import ModuleType
@@ -202,7 +202,7 @@ def _on_disk(place: str) -> Iterator[BinaryIO | None]:
         yield cast(BinaryIO, copy)
 
 
-def read_keys(partition: Partition, facts: IndexFacts, wanted: Sequence[int]) -> dict[int, dict]:
+def read_keys(partition: Partition, facts: IndexFacts, wanted: Collection[int]) -> dict[int, dict]:
     """Keys of some vectors, by their place in the index; row groups without any are not read.
 
     Raises:

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Similarities are compared after rounding: two equal vectors in different places of a matrix product
-# differ in the seventh digit, and copies of a clip should come in the order of their names.
-DIGITS = 6
+# Equal vectors in different places of a product differ in the last digits, and copies of a clip shall
+# come in the order of their names: what is nearly among the nearest by the product of all vectors
+# (float32) is computed again (float64), and compared after rounding.
+NEARLY = 1e-5
+DIGITS = 9
 BY = ("mean", "window")
 PER = ("clip", "window")
 
@@ -42,7 +44,7 @@ class Query(NamedTuple):
     Attributes:
         name: for people.
         clip_id: the clip that it is of; None for one that is not in the table.
-        vectors: float32 `(windows, d)` of length 1: of its windows, or of their mean alone.
+        vectors: float64 `(windows, d)` of length 1: of its windows, or of their mean alone.
         start_s: float64 `(windows,)`; not a number for a mean.
     """
 
@@ -69,6 +71,10 @@ class Neighbour(NamedTuple):
     query_start_s: float | None = None
 
 
+# Neighbours of some queries, by the query's place.
+Found = dict[int, list[Neighbour]]
+
+
 class Best:
     """The nearest so far, of each query.
 
@@ -78,11 +84,11 @@ class Best:
         per_clip: a clip is kept once, with its most similar window.
 
     Attributes:
-        least: float32 `(count,)`: what is less similar need not be given any more. Read by threads.
+        least: float64 `(count,)`: what is less similar need not be given any more. Read by threads.
     """
 
     def __init__(self, count: int, k: int, *, per_clip: bool) -> None:
-        self.least = np.full(count, -np.inf, np.float32)
+        self.least = np.full(count, -np.inf)
         self._found: list[list[Neighbour]] = [[] for _ in range(count)]
         self._k, self._per_clip = k, per_clip
 
@@ -96,7 +102,12 @@ class Best:
             merged = list(first.values())
         self._found[query] = merged[: self._k]
         if len(merged) >= self._k:
-            self.least[query] = np.float32(merged[self._k - 1].similarity)
+            self.least[query] = merged[self._k - 1].similarity
+
+    def add_all(self, found: Found) -> None:
+        """Neighbours of some queries."""
+        for query, neighbours in found.items():
+            self.add(query, neighbours)
 
     def lists(self) -> list[list[Neighbour]]:
         """The neighbours of each query, the nearest first."""
@@ -107,25 +118,22 @@ def _order(neighbour: Neighbour) -> tuple[float, str, int]:
     return -neighbour.similarity, neighbour.clip_id, neighbour.window or 0
 
 
-def top(similarities: np.ndarray, k: int, least: float) -> np.ndarray:
-    """Places of the largest numbers; of equals the first. int64, ascending.
+def nearly_top(similarities: np.ndarray, k: int, least: float) -> np.ndarray:
+    """Places of the largest numbers and of those that may be as large, int64, ascending.
 
     Args:
         similarities: `(n,)`; minus infinity where there is none.
-        k: so many at most.
-        least: only of numbers that are not below it.
+        k: how many of the largest.
+        least: only of numbers that may be as large as this one.
     """
-    places = np.flatnonzero((similarities >= least) & (similarities > -np.inf))
+    places = np.flatnonzero((similarities >= least - NEARLY) & (similarities > -np.inf))
     if len(places) <= k:
         return places
     values = similarities[places]
-    border = values[np.argpartition(-values, k - 1)[k - 1]]
-    above = places[values > border]
-    equal = places[values == border][: k - len(above)]
-    return np.sort(np.concatenate([above, equal]))
+    return places[values >= -np.partition(-values, k - 1)[k - 1] - NEARLY]
 
 
 def stacked(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors of all queries `(vectors, d)`, where each query's begin and the last end `(n + 1,)`)."""
+    """(vectors of all queries, float32; where each query's begin, and where the last end)."""
     ends = np.cumsum([0, *(len(query.vectors) for query in queries)])
-    return np.concatenate([query.vectors for query in queries]), ends
+    return np.concatenate([query.vectors for query in queries]).astype(np.float32), ends

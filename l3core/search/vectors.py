@@ -95,7 +95,7 @@ class GroupSums(NamedTuple):
     Attributes:
         path: of its file.
         whole: ids of clips of which nothing is elsewhere.
-        sums: float32 `(whole, d)`.
+        sums: float64 `(whole, d)`.
         parts: of the clips that may go on in the next group or another file, in order.
     """
 
@@ -174,17 +174,17 @@ def sum_group(partition: Partition, group: Group, several: frozenset[str]) -> Gr
     sums: list[np.ndarray] = []
     for rows in read_group(partition, group):
         # a sum of a run at a time: NumPy's reduceat is ten times slower along this axis (measured)
-        found = [rows.vectors[a:b].sum(axis=0) for a, b in zip(rows.begins, rows.ends)]
+        found = [rows.vectors[a:b].sum(axis=0, dtype=float) for a, b in zip(rows.begins, rows.ends)]
         if clips and clips[-1] == rows.clips[0]:
-            sums[-1] = sums[-1] + found.pop(0).astype(np.float64)
+            sums[-1] = sums[-1] + found.pop(0)
             rows.clips.pop(0)
         clips += rows.clips
         sums += found
     last = len(clips) - 1
     apart = [n for n, clip in enumerate(clips) if n in (0, last) or clip in several]
-    parts = [Sum(clips[n], sums[n].astype(np.float64)) for n in apart]
-    whole = [n for n in range(len(clips)) if n not in set(apart)]
-    vectors = np.array([sums[n] for n in whole], np.float32)
+    parts = [Sum(clips[n], sums[n]) for n in apart]
+    whole = sorted({*range(len(clips))} - {*apart})
+    vectors = np.array([sums[n] for n in whole])
     return GroupSums(group.path, [clips[n] for n in whole], vectors, parts)
 
 
@@ -221,17 +221,18 @@ def _with(group: GroupSums, more: Sequence[Sum]) -> GroupSums:
     clips = [*group.whole, *(one.clip_id for one in more)]
     parts = [group.sums] if group.whole else []
     if more:
-        parts.append(np.array([one.vector for one in more], np.float32))
+        parts.append(np.array([one.vector for one in more]))
     return GroupSums(group.path, clips, np.concatenate(parts), [])
 
 
 def directions(vectors: np.ndarray) -> np.ndarray:
-    """The vectors with length 1, float32; zeros where there is no direction.
+    """The vectors with length 1, float64; zeros where there is no direction.
 
     Args:
         vectors: `(rows, d)`.
     """
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    vectors = vectors.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     known = np.isfinite(lengths) & (lengths > 0)
     scaled = vectors / np.where(known, lengths, 1.0)[:, np.newaxis]
-    return np.where(known[:, np.newaxis], scaled, 0.0).astype(np.float32)
+    return np.where(known[:, np.newaxis], scaled, 0.0)
