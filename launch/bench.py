@@ -30,6 +30,7 @@ ALL_PARTS = (
     "decoding",
     "crossval",
     "query",
+    "similar",
 )
 PARTS = (*ALL_PARTS, "store")
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
@@ -52,6 +53,8 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
              in 1,000 of 10,000, thirty nights of a few (minutes)
   store      the whole command from --bucket to --bucket, beside the same on the disk
   decoding   what it costs that other processes decode, against soundfile in this one
+  similar    nearest neighbours: going through a gigabyte of vectors beside pyarrow's reading, memory,
+             and the recall of an index (minutes, and 3 GB)
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
   query      SQL over a table: start-up, and the speed of reading vectors, against pyarrow
 
@@ -163,6 +166,10 @@ def _measure(
         from launch.benchmarks import decoding
 
         yield from decoding.decoding(folder, scale=args.scale)
+    if "similar" in parts:
+        from launch.benchmarks import similar
+
+        yield from similar.similar(folder, scale=args.scale)
     if "crossval" in parts:
         from launch.benchmarks import crossval
 

@@ -8,6 +8,7 @@ import numpy as np
 from l3core.search.clips import clips_in_several_files
 from l3core.search.ranking import (
     DIGITS,
+    MOST_WINDOWS,
     NEARLY,
     Best,
     Found,
@@ -33,12 +34,29 @@ def nearest(partition: Partition, queries: Sequence[Query], search: Search) -> l
     """The nearest clips or windows of each query, the nearest first; of equals by name.
 
     Row groups are read and multiplied by one thread for each core. A vector without a direction, zeros,
-    is nobody's neighbour.
+    is nobody's neighbour. Queries of more than `MOST_WINDOWS` windows together take several readings.
 
     Raises:
         FileNotFoundError: a later commit has taken a file away, or it is missing.
         TableError: a file is damaged.
     """
+    return [found for some in _rounds(queries) for found in _nearest(partition, some, search)]
+
+
+def _rounds(queries: Sequence[Query]) -> Iterator[list[Query]]:
+    some: list[Query] = []
+    windows = 0
+    for query in queries:
+        if some and windows + len(query.vectors) > MOST_WINDOWS:
+            yield some
+            some, windows = [], 0
+        some.append(query)
+        windows += len(query.vectors)
+    if some:
+        yield some
+
+
+def _nearest(partition: Partition, queries: Sequence[Query], search: Search) -> list[list[Neighbour]]:
     best = Best(len(queries), search.k, per_clip=search.per == "clip")
     ranking = Ranking(queries, search, best)
     if search.of_means:

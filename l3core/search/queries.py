@@ -14,16 +14,16 @@ from l3core.embedding import Embedder
 from l3core.errors import AudioError, TableError, UsageError, WeightsError
 from l3core.pinned import open_pinned
 from l3core.search.clips import clip_facts
-from l3core.search.ranking import Query
+from l3core.search.ranking import MOST_WINDOWS, Query
 from l3core.search.vectors import Group, Partition, Rows, directions, map_groups, read_group
 from l3core.segments import Segment
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
+from l3core.table.read import vector_size
 from l3core.table.state import read_spec
 from l3core.weights import Weights, read_h5
 
-# Windows of all queries together: each is a column of the product with every vector of the table.
-MOST_WINDOWS = 4096
+MOST_BYTES = 512 * 2**20  # of all queries' vectors
 SILENT_HINT = "--silent counts silent windows, too"
 
 
@@ -50,7 +50,8 @@ def clip_queries(partition: Partition, clips: Sequence[str], *, by: str) -> list
     """
     facts = clip_facts(partition, clips)
     if by == "window":
-        _hold_windows(sum(facts[clip].windows_written for clip in clips))
+        size = vector_size(partition.paths, partition.state, partition.fingerprint)
+        _hold_windows({clip: facts[clip].windows_written for clip in clips}, size)
     sums: dict[str, np.ndarray] = {}
     pieces: dict[str, list[_Piece]] = {clip: [] for clip in clips}
     for piece in _read(partition, clips):
@@ -150,7 +151,7 @@ def file_query(embedder: Embedder, file: str, *, by: str, silent: bool) -> Query
             recording = stack.enter_context(Recording(audio))
             count = embedder.window_count(recording.info)
             if by == "window":
-                _hold_windows(count)
+                _hold_windows({file: count}, embedder.spec.size)
             segments: Iterator[tuple[None, Segment]] = (
                 (None, segment) for segment in embedder.segments(recording)
             )
@@ -169,11 +170,18 @@ def file_query(embedder: Embedder, file: str, *, by: str, silent: bool) -> Query
     return _mean(file, None, total) if by == "mean" else _windows(file, None, pieces)
 
 
-def _hold_windows(count: int) -> None:
-    if count > MOST_WINDOWS:
+def _hold_windows(counts: dict[str, int], size: int) -> None:
+    for name, count in counts.items():
+        if count > MOST_WINDOWS:
+            raise UsageError(
+                f"--by window: {name} has {count} windows, a query may have {MOST_WINDOWS}: "
+                "--by mean, or --at for some of them"
+            )
+    if 8 * size * sum(counts.values()) > MOST_BYTES:
+        most = MOST_BYTES // (8 * size)
         raise UsageError(
-            f"--by window takes at most {MOST_WINDOWS} windows of all queries, got {count}: "
-            "--by mean, or --at for some of them"
+            f"--by window: the clips have {sum(counts.values())} windows, at once there may be {most}: "
+            "fewer clips, or --by mean"
         )
 
 

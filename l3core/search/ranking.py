@@ -11,8 +11,8 @@ import numpy as np
 # (float32) is computed again (float64), and compared after rounding.
 NEARLY = 1e-5
 DIGITS = 9
-BY = ("mean", "window")
-PER = ("clip", "window")
+# Windows of queries in one reading of the table: each is a column of the product with every vector.
+MOST_WINDOWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class Search:
     """What is asked for.
 
     Attributes:
-        by: `mean`: of the query's windows, and of a clip's where clips are ranked; `window`: the most
-            similar pair of windows.
-        per: what is ranked, of `PER`.
+        by: `mean`: of the query's windows, and of a clip's where clips are ranked; or `window`: the
+            most similar pair of windows.
+        per: what is ranked, `clip` or `window`.
         k: neighbours of each query.
         itself: whether a query's own clip may be among them.
     """

@@ -173,3 +173,17 @@ def test_questions_are_measured(capsys):
     assert {"l3flow query, ledger", "count of windows", "vectors of a clip"} <= set(figures)
     ratio = figures["cosine of all windows"] / figures["pyarrow, embedding"]
     assert figures["cosine / pyarrow"] == pytest.approx(ratio)
+
+
+def test_searching_is_measured_beside_reading(capsys):
+    answer = measured(capsys, "similar", "--scale", "0.002")
+    figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
+    assert min(figures.values()) > 0
+    ratios = [value for (name, _), value in figures.items() if name == "similar / pyarrow reads"]
+    assert len(ratios) == 4
+    peaks = [note for name, note in figures if name == "similar, peak memory"]
+    # 15,000 clips of 36 windows: 30 of them and a quarter
+    assert peaks == ["252 windows", "1,080 windows"]
+    recalls = [value for (name, _), value in figures.items() if name == "index, recall@10"]
+    assert len(recalls) == 3
+    assert max(recalls) <= 1

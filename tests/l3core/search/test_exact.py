@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from l3core.errors import TableError
+from l3core.errors import TableError, UsageError
+from l3core.search import exact
 from l3core.search.exact import nearest
 from l3core.search.queries import clip_queries, time_queries
 from l3core.search.ranking import Query, Search, nearly_top
@@ -61,6 +62,13 @@ def awkward_table(folder, seed):
     return folder
 
 
+def clips_that_count(table, silent=False):
+    """Those that have a direction."""
+    rows, vectors = read_windows(table)
+    counted = vectors.any(axis=1) & (~rows["silent"].to_numpy() | silent)
+    return sorted({clip for clip, count in zip(rows["clip_id"].to_pylist(), counted) if count})
+
+
 def unit(vectors):
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
@@ -98,9 +106,7 @@ def test_the_nearest_are_those_of_numpy(tmp_path, by, per, silent):
         table = awkward_table(tmp_path / f"{seed}", seed)
         partition = partition_of(table, silent=silent)
         search = Search(by=by, per=per, k=7, itself=seed == 1)
-        rows, vectors = read_windows(table)
-        counted = vectors.any(axis=1) & (~rows["silent"].to_numpy() | silent)
-        clips = sorted({clip for clip, count in zip(rows["clip_id"].to_pylist(), counted) if count})
+        clips = clips_that_count(table, silent)
         assert "b/split.wav" in clips
         found = nearest(partition, clip_queries(partition, clips, by=by), search)
         for clip, neighbours in zip(clips, found):
@@ -204,6 +210,25 @@ def test_a_commit_in_between_is_followed(tmp_path):
     [found] = following_commits(paths, search)
     assert tries == [2, 3]
     assert sorted(one.clip_id for one in found) == ["000.wav", "001.wav", "002.wav"]
+
+
+def test_more_windows_than_one_reading_takes_are_several(tmp_path, monkeypatch):
+    partition = partition_of(awkward_table(tmp_path, 5))
+    search = Search(by="window", per="window", k=5)
+    clips = clips_that_count(tmp_path)
+    queries = clip_queries(partition, clips, by="window")
+    together = nearest(partition, queries, search)
+    longest = max(len(query.vectors) for query in queries)
+    monkeypatch.setattr(exact, "MOST_WINDOWS", longest)
+    assert len(list(exact._rounds(queries))) > 4
+    assert nearest(partition, queries, search) == together
+    monkeypatch.setattr("l3core.search.queries.MOST_WINDOWS", 9)
+    with pytest.raises(UsageError, match=r"b/split\.wav has 10 windows, a query may have 9: --by mean"):
+        clip_queries(partition, ["b/split.wav"], by="window")
+    monkeypatch.setattr("l3core.search.queries.MOST_BYTES", 8 * SIZE * 10)
+    clips = ["c/copy.wav", "b/00 ä.wav", "a/00 ä.wav", "a/01 ä.wav", "a/02 ä.wav"]
+    with pytest.raises(UsageError, match=r"windows, at once there may be 10: fewer clips"):
+        clip_queries(partition, clips, by="window")
 
 
 def test_what_is_nearly_as_large_is_looked_at_again():

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from l3core.checksums import checksum_of
 from l3core.errors import TableError
 from l3core.search.approximate import nearest_by_index
-from l3core.search.building import Truth, build_index, draw_sample, needed_bytes
+from l3core.search.building import build_index, needed_bytes
 from l3core.search.exact import nearest
 from l3core.search.index_files import drop, read_facts
 from l3core.search.queries import clip_queries
 from l3core.search.ranking import Search
-from l3core.search.vectors import Partition
+from l3core.search.sampling import Sample, Truth, draw_sample
+from l3core.search.vectors import Partition, Rows
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
 from l3core.table.maintenance import drop_spec
@@ -128,9 +130,6 @@ def test_a_query_is_not_its_own_neighbour_in_the_truth():
     """Three clips in a plane at 0, 10 and 80 degrees, the first with two windows."""
     angles = np.radians([0, 1, 10, 80])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    from l3core.search.building import Sample
-    from l3core.search.vectors import Rows
-
     clips = np.array(["a", "b"], object)
     truth = Truth(Sample(vectors[[0, 2]], clips))
     nothing = np.zeros(4)
@@ -177,8 +176,6 @@ class Bomb:
 
 def set_checksum(partition, facts, **others):
     """Let the facts say that the file is what it is now."""
-    from l3core.checksums import checksum_of
-
     with open(folder_of(partition) / facts.index, "rb") as file:
         changed = vars(replace(facts, checksum=checksum_of(file), **others))
     (folder_of(partition) / "clips.json").write_text(json.dumps(changed))
