@@ -1,6 +1,7 @@
 """Rows to train on: each once, in an order that the seed decides, shared out among readers."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def test_each_row_once_in_an_order_of_its_own(made, buffer_rows, batch_size):
     other = [rows(feed, epoch=1), rows(feed_of(table, seed=4, buffer_rows=buffer_rows))]
     assert sorted(other[0]) == sorted(other[1]) == everything
     assert len({tuple(order) for order in (first, *other, everything)}) == 4
+
+
+def test_epochs_of_a_single_row_group_differ(made):
+    feed = feed_of(made[0], seed=3)
+    feed = replace(feed, pieces=feed.pieces[:1])
+    assert len({tuple(rows(feed, epoch)) for epoch in range(4)}) > 1
 
 
 def test_without_a_seed_rows_come_as_they_lie(made):

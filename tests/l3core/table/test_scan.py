@@ -15,6 +15,7 @@ import pytest
 
 from l3core.errors import TableError
 from l3core.spec import EmbeddingSpec
+from l3core.table import read, scan
 from l3core.table.layout import windows_schema
 from l3core.table.maintenance import compact
 from l3core.table.read import read_windows
@@ -81,6 +82,27 @@ def test_rows_where_something_holds(made, where, holds):
     assert sorted(row for batch in found for row in rows_of(*batch)) == expected
 
 
+def test_row_groups_larger_than_what_is_decoded_at_once(made, monkeypatch):
+    """Three vectors of 8 numbers at a time, of row groups of seven."""
+    monkeypatch.setattr(read, "DECODED_BYTES", 96)
+    monkeypatch.setattr(scan, "CHUNK_BYTES", 96)
+    table, everything = made
+    assert rows_of(*read_windows(table)) == everything
+    expected = [row for row in everything if row[1] % 2 or row[2] > 1.5]
+    odd = pc.field("window").isin([*range(1, 99, 2)])
+    where = odd | (pc.field("start_s") > 1.5)
+    assert rows_of(*read_windows(table, where=where)) == expected
+    found = iter_windows(table, where=where, batch_size=4)
+    assert sorted(row for batch in found for row in rows_of(*batch)) == expected
+    some = scan_windows(table)
+    (whole, *_) = some.pieces()
+    parts = [whole._replace(stop=2), whole._replace(start=2, stop=5), whole._replace(start=5)]
+    assert [row for part in some.read(parts) for row in rows_of(*part)] == [
+        row for part in some.read([whole]) for row in rows_of(*part)
+    ]
+    assert [sum(len(part.vectors) for part in some.read([one])) for one in parts] == [2, 3, 2]
+
+
 def test_conditions_and_clips_together(made):
     table, everything = made
     found = read_windows(table, clips=[*AWKWARD], where=pc.field("window") == 0, columns="clip_id")
@@ -116,11 +138,11 @@ def test_other_errors_come_at_once(made, tmp_path):
 
 
 def test_row_groups_are_skipped_by_their_statistics(made):
-    scan = scan_windows(made[0], where=(pc.field("clip_id") > "m") & (pc.field("status") == "ok"))
-    few, every = scan.pieces(), scan_windows(made[0]).pieces()
+    asked = scan_windows(made[0], where=(pc.field("clip_id") > "m") & (pc.field("status") == "ok"))
+    few, every = asked.pieces(), scan_windows(made[0]).pieces()
     assert 0 < len(few) < len(every)
     for piece in {*every} - {*few}:
-        with opened(scan.paths, scan.state, piece.path) as (parquet, _):
+        with opened(asked.paths, asked.state, piece.path) as (parquet, _):
             assert parquet.metadata.row_group(piece.group).column(0).statistics.max <= "m"
     by_clips = scan_windows(made[0], clips=["müßig ä.wav"])
     assert 0 < len(by_clips.pieces()) < len(every)
@@ -143,8 +165,8 @@ def test_a_matrix_without_a_copy(tmp_path):
 
 
 def test_a_scan_travels(made):
-    scan = pickle.loads(pickle.dumps(scan_windows(made[0], where=pc.field("duration_s") > 1.0)))
-    found = sorted(row for part in scan.read(scan.pieces()) for row in rows_of(*part))
+    there = pickle.loads(pickle.dumps(scan_windows(made[0], where=pc.field("duration_s") > 1.0)))
+    found = sorted(row for part in there.read(there.pieces()) for row in rows_of(*part))
     assert found == rows_of(*read_windows(made[0], where=pc.field("duration_s") > 1.0))
 
 
@@ -196,10 +218,10 @@ def test_a_commit_in_the_middle_is_an_error_and_never_a_mix(tmp_path):
 
 def test_a_scan_of_an_earlier_commit_says_so(tmp_path):
     table, _, change = changed_table(tmp_path)
-    scan = scan_windows(table)
-    pieces = scan.pieces()
+    earlier = scan_windows(table)
+    pieces = earlier.pieces()
     change()
-    for late in (lambda: list(scan.read(pieces)), scan.pieces):
+    for late in (lambda: list(earlier.read(pieces)), earlier.pieces):
         with pytest.raises(TableError, match="changed by another run"):
             late()
 
