@@ -111,6 +111,12 @@ def build_parser(prog: str) -> Parser:
         help="files that may turn out to hold nothing that can be read; with more the run fails before "
         "its commit (default: any number)",
     )
+    add(
+        "--compact-encoding",
+        action=argparse.BooleanOptionalAction,
+        help="write vectors as BYTE_STREAM_SPLIT: smaller and faster to read, but not by fastparquet "
+        "(default: as the spec's files are)",
+    )
     add("--strict", action="store_true", help="exit with 3 if a file could not be read")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")
     add("--dry-run", action="store_true", help="say what a run would do and how long it would take")

@@ -83,6 +83,7 @@ def execute(
         weights=weights_uri,
         io_concurrency=args.io_concurrency,
         max_storage_errors=plan.max_storage_errors,
+        compact=plan.compact,
         spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
         gpu_memory_mb=runner.gpu_memory_mb if runner else None,

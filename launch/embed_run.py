@@ -85,6 +85,8 @@ def embed_table(
         print_json(paths, record, run.code)
     elif not args.quiet:
         print_summary(paths, spec, plan, record)
+        if plan.compact:
+            print("vectors are BYTE_STREAM_SPLIT, which fastparquet cannot read (docs/engines.md)")
     return record
 
 
@@ -168,6 +170,7 @@ def _plan(
             rules=_rules(args, inputs),
             limits=_limits(args),
             workers=workers,
+            compact=args.compact_encoding,
         )
 
 

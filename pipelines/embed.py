@@ -56,6 +56,7 @@ def _embed(job: EmbedJob, shard: str) -> dict[str, Any]:
             decoders=job.decoders or loaded.decoders,
             io_concurrency=job.io_concurrency,
             max_storage_errors=job.max_storage_errors,
+            compact=job.compact,
         )
     tell_shard(manifest, seconds=time.monotonic() - start)
     keep_renewed(paths, job.fingerprint, job.run_id)

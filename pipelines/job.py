@@ -23,6 +23,7 @@ class EmbedJob:
         decoders: recordings that a worker decodes at the same time; None: by its number of cores.
         io_concurrency: objects that it reads from a store at the same time.
         max_storage_errors: objects that the store may fail to give.
+        compact: as of `l3core.table.plan.Plan`.
         spread_rewrites: whether files are rewritten by the workers; else by the last step, which saves a
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.
@@ -40,6 +41,7 @@ class EmbedJob:
     decoders: int | None = None
     io_concurrency: int = IO_CONCURRENCY
     max_storage_errors: int = MOST_STORAGE_ERRORS.number
+    compact: bool = False
     spread_rewrites: bool = True
     info: dict[str, Any] = field(default_factory=dict)
     storage_options: dict[str, str] = field(default_factory=configured)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.table.layout import windows_schema
-from l3core.table.windows_file import Written, writing_windows
+from l3core.table.windows_file import Written, is_compact, writing_windows
 
 # Of each file so much is in memory at a time, besides what is compressed.
 READ_AHEAD_BYTES = 4 * 2**20
@@ -51,6 +51,8 @@ def merge_windows(
 ) -> list[Merged]:
     """Merge windows files into files of about equal size, sorted by clip and window.
 
+    They are compact if one of those that they are made of is.
+
     Args:
         sources: URIs, each file sorted.
         target: URI of the n-th new file.
@@ -69,11 +71,12 @@ def merge_windows(
             *(_runs(parquet, place, size) for place, parquet in used), key=lambda run: run[:3]
         )
         kept = (run for run in _ended(runs, end_of) if len(run.rows))
+        compact = any(is_compact(parquet) for _, parquet in used)
         most_rows = max(1, most_bytes // (4 * size))
         waiting = next(kept, None)
         while waiting is not None:
             uri, last = target(len(written)), waiting.clip_id
-            with writing_windows(uri, size) as writer:
+            with writing_windows(uri, size, compact=compact) as writer:
                 while waiting is not None and (waiting.clip_id == last or writer.rows < most_rows):
                     if writer.rows >= 2 * most_rows:  # one clip alone
                         break

@@ -80,6 +80,7 @@ class Plan:
         to_rewrite: bytes of windows files that hold some replaced or pruned clips.
         max_storage_errors: objects that the store may fail to give.
         max_unreadable: objects that may turn out unreadable; None: any number.
+        compact: vectors are written as `l3core.table.windows_file.COMPACT`.
         dead: runs whose staging folders this run takes over, and removes.
         noted: ledger rows change without embedding.
         empty: none does, and nothing is to embed: the table stays as it is.
@@ -100,6 +101,7 @@ class Plan:
     to_rewrite: int = 0
     max_storage_errors: int = MOST_STORAGE_ERRORS.number
     max_unreadable: int | None = None
+    compact: bool = False
     dead: tuple[str, ...] = ()
     noted: bool = False
     empty: bool = False
@@ -140,6 +142,7 @@ def make_plan(
     rules: Rules | None = None,
     limits: Limits | None = None,
     workers: int = 1,
+    compact: bool | None = None,
 ) -> Plan:
     """Plan a run and write it to its staging folder; with nothing to do there is none.
 
@@ -157,6 +160,7 @@ def make_plan(
         rules: how to decide what has to be done; None for the defaults.
         limits: what may be pruned and rewritten; None for the defaults.
         workers: that embed side by side: each has one shard in its hands that is lost with it.
+        compact: write compact vectors; None: if the partition has some.
 
     Raises:
         UsageError: an object that is not below `root`, or more to prune or to rewrite than is allowed.
@@ -196,6 +200,7 @@ def make_plan(
             to_rewrite=to_rewrite,
             max_storage_errors=limits.max_storage_errors.of(tally.to_embed),
             max_unreadable=limits.max_unreadable and limits.max_unreadable.of(tally.to_embed),
+            compact=has_compact(state, fingerprint) if compact is None else compact,
             dead=tuple(dead),
             noted=notes.tell() > 0,
             empty=not (total or notes.tell()) and state.root is not None,
@@ -208,6 +213,11 @@ def make_plan(
         doubtful = limits.max_unreadable is not None or (rules and rules.retry_unreadable)
         again = TRIED_AGAIN | ({"unreadable"} if doubtful else set())
         return _stage(paths, plan, pieces, notes, target, again)
+
+
+def has_compact(state: TableState, fingerprint: str) -> bool:
+    """Whether some of a partition's vectors are compact: so a table remembers how it is written."""
+    return any(state.files[path].get("compact", False) for path in state.windows(fingerprint))
 
 
 def shards_wanted(paths: TablePaths) -> int:

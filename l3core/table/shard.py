@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
 from io import BufferedReader
@@ -32,7 +32,7 @@ from l3core.table.plan import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.reference import Conformance
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource
-from l3core.table.windows_file import Written, file_facts, writing_windows
+from l3core.table.windows_file import WindowsWriter, Written, file_facts, writing_windows
 from l3core.turns import Turns
 
 # A thread reads and decodes about 1,000 x real time; on two cores a second one only takes turns with it
@@ -145,6 +145,7 @@ def embed_shard(
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
     max_storage_errors: int = MOST_STORAGE_ERRORS.number,
+    compact: bool = False,
 ) -> dict[str, Any]:
     """Embed the pieces of a shard; a shard that is done already is left as it is.
 
@@ -160,6 +161,7 @@ def embed_shard(
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
         max_storage_errors: of the run; with more in this shard alone it need not go on.
+        compact: write vectors as `l3core.table.windows_file.COMPACT`.
 
     Returns:
         The manifest: file, ledger rows and busy times.
@@ -191,7 +193,8 @@ def embed_shard(
     )
     notes = closing(ShardNotes(paths, run_id, shard, embedder.fingerprint))
     with notes as noting, closing(ahead) as segments:
-        written = _embed(file, outcomes, segments, embedder, watch, noting)
+        writing = writing_windows(file, embedder.spec.size, compact=compact)
+        written = _embed(writing, outcomes, segments, embedder, watch, noting)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -217,7 +220,7 @@ def embed_shard(
 
 
 def _embed(
-    file: str,
+    writing: AbstractContextManager[WindowsWriter],
     outcomes: Sequence[Outcome],
     segments: Iterator[tuple[Outcome, Segment]],
     embedder: Embedder,
@@ -227,7 +230,7 @@ def _embed(
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
-    with writing_windows(file, embedder.spec.size) as writer:
+    with writing as writer:
         embedded = embedder.embed_segments(_waiting(segments, watch), computed=watch.add_batch)
         while True:
             with watch.timing("model"):

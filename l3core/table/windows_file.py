@@ -13,6 +13,8 @@ from l3core import storage
 from l3core.table.layout import windows_schema
 
 ROW_GROUP_BYTES = 32 * 2**20
+# Smaller and faster to read, and not read by everything (docs/engines.md).
+COMPACT = "BYTE_STREAM_SPLIT"
 
 
 class Written(NamedTuple):
@@ -23,12 +25,14 @@ class Written(NamedTuple):
         sha256: of its content.
         clips: clip id -> rows in it.
         vector_size: numbers in each vector.
+        compact: whether the vectors are `COMPACT`.
     """
 
     size_bytes: int
     sha256: str
     clips: dict[str, int]
     vector_size: int
+    compact: bool = False
 
 
 class WindowsWriter:
@@ -37,17 +41,19 @@ class WindowsWriter:
     Args:
         file: where to.
         schema: from `windows_schema`.
+        compact: write vectors as `COMPACT`, not PLAIN.
 
     Attributes:
         rows: appended so far.
         written: what the file holds, read back from it when it was complete.
     """
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, schema: pa.Schema, *, compact: bool = False) -> None:
         self.rows = 0
         self.written = Written(0, "", {}, 0)
         self._file = file
         self._schema = schema
+        self._compact = compact
         self._size = schema.field("embedding").type.list_size
         self._group_rows = max(1, ROW_GROUP_BYTES // (4 * self._size))
         self._pending: list[pa.RecordBatch] = []
@@ -58,6 +64,7 @@ class WindowsWriter:
             schema,
             compression="zstd",
             use_dictionary=["clip_id"],
+            use_byte_stream_split=["embedding.list.element"] if compact else False,
             write_page_index=True,
             write_statistics=["clip_id", "window", "start_s", "silent"],
             sorting_columns=pq.SortingColumn.from_ordering(
@@ -115,7 +122,9 @@ class WindowsWriter:
         self._writer.close()
         self._file.seek(0)
         digest = storage.sha256_of_file(self._file)
-        self.written = Written(self._file.tell(), digest, count_clips(self._file), self._size)
+        size_bytes = self._file.tell()
+        clips = count_clips(self._file)
+        self.written = Written(size_bytes, digest, clips, self._size, self._compact)
 
     def abandon(self) -> None:
         """Close without what is pending: the file is thrown away."""
@@ -125,16 +134,23 @@ class WindowsWriter:
 
 
 @contextmanager
-def writing_windows(uri: str, size: int) -> Iterator[WindowsWriter]:
+def writing_windows(uri: str, size: int, *, compact: bool = False) -> Iterator[WindowsWriter]:
     """A writer whose file appears whole when the block ends, or not at all."""
     with storage.writing(uri) as file:
-        writer = WindowsWriter(file, windows_schema(size))
+        writer = WindowsWriter(file, windows_schema(size), compact=compact)
         try:
             yield writer
         except BaseException:
             writer.abandon()
             raise
         writer.close()
+
+
+def is_compact(parquet: pq.ParquetFile) -> bool:
+    """Whether a file's vectors are `COMPACT`."""
+    column = parquet.schema_arrow.get_field_index("embedding")
+    groups = range(parquet.metadata.num_row_groups)
+    return any(COMPACT in parquet.metadata.row_group(n).column(column).encodings for n in groups)
 
 
 def clip_rows(uri: str, ends: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -174,4 +190,4 @@ def file_facts(written: Written, path: str) -> dict[str, Any]:
         "first_clip": min(written.clips),
         "last_clip": max(written.clips),
         "vector_bytes": rows * 4 * written.vector_size,
-    }
+    } | ({"compact": True} if written.compact else {})

@@ -1,6 +1,5 @@
 """A table that holds every awkward case, for the contract with other engines."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,20 +113,24 @@ def make_table(folder, monkeypatch, size_of_a_group=20 * 4 * 512):
     return made
 
 
-def copy_of(table, to, **options):
-    """A copy of a table whose Parquet files are written with other options, row group by row group."""
+def copy_of(table, to):
+    """A copy of a table without the Arrow schema in its files, row group by row group."""
     for source in sorted(Path(table).rglob("*.parquet")):
         target = to / source.relative_to(table)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.parts[len(Path(table).parts)] == "clips" and "store_schema" not in options:
-            shutil.copyfile(source, target)
-            continue
         parquet = pq.ParquetFile(source)
         schema = parquet.schema_arrow
-        with pq.ParquetWriter(target, schema, compression="zstd", **options) as writer:
+        with pq.ParquetWriter(target, schema, compression="zstd", store_schema=False) as writer:
             for group in range(parquet.num_row_groups):
                 writer.write_table(parquet.read_row_group(group))
-    return to
+
+
+def compact_copy_of(folder, to, size):
+    """A copy of a folder of windows as --compact-encoding writes them."""
+    for source in sorted(Path(folder).iterdir()):
+        with windows_file.writing_windows(str(to / source.name), size, compact=True) as writer:
+            for batch in pq.ParquetFile(source).iter_batches():
+                writer.append_batch(batch)
 
 
 def rows_of(paths):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import tests.conftest  # noqa: F401  (the fake model, where this is the main module)
-from tests.contract.awkward import SIZES, copy_of, make_table, rows_of
+from tests.contract.awkward import SIZES, compact_copy_of, copy_of, make_table, rows_of
 from tests.contract.comparing import Compared, compare
 from tests.contract.consumers import CONSUMERS
 
@@ -25,7 +25,7 @@ PYTHON = Path(os.environ.get("L3FLOW_TEST_ENGINES", REPO / ".venv/engines")) / "
 README = REPO / "README.md"
 BEGIN, END = "<!-- consumers -->\n", "<!-- /consumers -->\n"
 HEAD = """\
-| consumer | reads with | a vector is | `BYTE_STREAM_SPLIT` | |
+| consumer | reads with | a vector is | `--compact-encoding` | |
 | --- | --- | --- | --- | --- |
 """
 SMALL, LARGE = SIZES
@@ -54,14 +54,9 @@ class AwkwardTables:
         self.folder = folder
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.specs = make_table(folder, monkeypatch)
-        table = folder / "table"
-        copy_of(table, folder / "plain", store_schema=False)
-        copy_of(
-            table,
-            folder / "compact",
-            use_dictionary=["clip_id"],
-            use_byte_stream_split=["embedding.list.element"],
-        )
+            spec = f"windows/spec={self.specs[SMALL]}"
+            compact_copy_of(folder / "table" / spec, folder / "compact" / spec, SMALL)
+        copy_of(folder / "table", folder / "plain")
         self._measured: dict[str, Measured] = {}
 
     @cached_property

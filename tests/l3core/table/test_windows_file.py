@@ -9,7 +9,7 @@ import pytest
 
 from l3core.table import windows_file
 from l3core.table.layout import windows_schema
-from l3core.table.windows_file import clip_rows, file_facts, writing_windows
+from l3core.table.windows_file import clip_rows, file_facts, is_compact, writing_windows
 
 SIZE = 4
 
@@ -18,9 +18,9 @@ def vectors_of(clip, count):
     return np.random.default_rng(clip).normal(size=(count, SIZE)).astype(np.float32)
 
 
-def write(uri, clips, *, parts=1):
+def write(uri, clips, *, parts=1, compact=False):
     """A file of clips c0, c1, ... with those numbers of windows, each appended in parts."""
-    with writing_windows(str(uri), SIZE) as writer:
+    with writing_windows(str(uri), SIZE, compact=compact) as writer:
         for clip, count in enumerate(clips):
             vectors = vectors_of(clip, count)
             for part in np.array_split(np.arange(count), parts):
@@ -103,6 +103,21 @@ def test_encodings(tmp_path):
     assert [name for name, column in columns.items() if column.has_dictionary_page] == ["clip_id"]
     assert set(columns["embedding"].encodings) == {"PLAIN", "RLE"}  # RLE: the levels of the list
     assert all(column.has_offset_index for column in columns.values())
+
+
+def test_compact_vectors_are_the_same_in_another_encoding(tmp_path):
+    written = write(tmp_path / "a.parquet", [50], compact=True)
+    parquet = pq.ParquetFile(tmp_path / "a.parquet")
+    encodings = {column: parquet.metadata.row_group(0).column(column).encodings for column in range(5)}
+    assert "BYTE_STREAM_SPLIT" in encodings[4]
+    assert "PLAIN" not in encodings[4]
+    assert [column for column in range(4) if "BYTE_STREAM_SPLIT" in encodings[column]] == []
+    assert rows(tmp_path / "a.parquet") == expected([50])
+    assert is_compact(parquet)
+    assert file_facts(written, "a")["compact"] is True
+    plain = write(tmp_path / "b.parquet", [50])
+    assert not is_compact(pq.ParquetFile(tmp_path / "b.parquet"))
+    assert "compact" not in file_facts(plain, "b")
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
