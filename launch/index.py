@@ -98,7 +98,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.json:
         print(json.dumps(asdict(facts), indent=1))
     elif not args.quiet:
-        _print(paths.root, facts)
+        _print(args.table, facts)
     return 0
 
 

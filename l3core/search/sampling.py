@@ -106,7 +106,7 @@ def _kept(rows: Rows) -> Iterator[Rows]:
 
 
 def clip_of_rows(rows: Rows) -> np.ndarray:
-    """The clip id of each row, `(windows,)` of str."""
+    """The clip id of each row, object `(rows,)`."""
     return np.repeat(np.array(rows.clips, object), rows.ends - rows.begins)
 
 
