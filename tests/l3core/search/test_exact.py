@@ -237,6 +237,8 @@ def test_what_is_nearly_as_large_is_looked_at_again():
     assert nearly_top(numbers, 2, -np.inf).tolist() == [1, 3]
     assert nearly_top(numbers, 3, -np.inf).tolist() == [1, 2, 3, 4, 6]
     assert nearly_top(numbers, 9, 2).tolist() == [1, 2, 3, 4, 6]
+    assert nearly_top(numbers, 9, 2 + 5e-6).tolist() == [1, 2, 3, 4, 6]
+    assert nearly_top(numbers, 9, 2.1).tolist() == [1, 3]
     assert nearly_top(numbers, 9, -np.inf).tolist() == [0, 1, 2, 3, 4, 6]
 
 
