@@ -106,7 +106,9 @@ def test_nothing_that_a_worker_runs_is_defined_in_main():
         assert "__main__" not in path.read_text(), path
 
 
-@pytest.mark.parametrize("command", [[], ["embed"], ["crossval"], ["classify"], ["weights"]])
+@pytest.mark.parametrize(
+    "command", [[], ["embed"], ["crossval"], ["classify"], ["similar"], ["weights"]]
+)
 def test_help_loads_neither_tensorflow_nor_beam(command):
     result = subprocess.run(
         [

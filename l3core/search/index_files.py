@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.checksums import CHUNK_BYTES, checksum_of
-from l3core.errors import TableError, UsageError
+from l3core.errors import RunError, TableError, UsageError
 from l3core.search.vectors import Partition
 from l3core.stores import is_disk
 from l3core.table.json_objects import read_json, write_json
@@ -138,7 +138,13 @@ def current_facts(partition: Partition, of: str) -> IndexFacts:
 
 
 def publish(partition: Partition, facts: IndexFacts) -> None:
-    """Let an index be the partition's; files of earlier ones, and of builds that died, are removed."""
+    """Let an index be the partition's; files of earlier ones, and of builds that died, are removed.
+
+    Raises:
+        RunError: another build that ended meanwhile has removed its files.
+    """
+    if not all(storage.is_object(place_of(partition, name)) for name in (facts.index, facts.keys)):
+        raise RunError(f"another l3flow index has run at the same time: {_again(facts.of)}")
     write_json(place_of(partition, f"{facts.of}.json"), asdict(facts))
     _clear(partition, facts.of, keep={facts.index, facts.keys})
 

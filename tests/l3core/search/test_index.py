@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from l3core.checksums import checksum_of
-from l3core.errors import TableError
+from l3core.errors import RunError, TableError
 from l3core.search.approximate import nearest_by_index
 from l3core.search.building import build_index, needed_bytes
 from l3core.search.exact import nearest
-from l3core.search.index_files import drop, read_facts
+from l3core.search.index_files import drop, publish, read_facts
 from l3core.search.queries import clip_queries
 from l3core.search.ranking import Search
 from l3core.search.sampling import Sample, Truth, draw_sample
@@ -221,6 +221,17 @@ def test_a_damaged_or_foreign_index_is_refused(indexed, tmp_path):
     described.write_bytes(b"{")
     with pytest.raises(TableError, match=r"clips\.json is damaged, it is no JSON"):
         nearest_by_index(partition, queries, Search())
+
+
+def test_of_two_that_build_at_once_the_later_is_told(indexed):
+    """The one that ends first takes the other's files for those of a build that died."""
+    partition, facts = indexed
+    (folder_of(partition) / "clips-00000001-other.faiss").write_bytes(b"being written")
+    publish(partition, facts)
+    other = replace(facts, index="clips-00000001-other.faiss")
+    with pytest.raises(RunError, match="another l3flow index has run at the same time"):
+        publish(partition, other)
+    assert read_facts(partition, "clips") == facts
 
 
 def test_nothing_but_silence_is_no_index(tmp_path):
