@@ -92,8 +92,9 @@ def faiss_module() -> ModuleType:
 
 
 def place_of(partition: Partition, name: str) -> str:
-    """URI of a file of the partition's indexes."""
-    return storage.join(partition.paths.neighbours(partition.fingerprint), name)
+    """URI of a file of the partition's indexes; one that leads out of the table is refused."""
+    folder = partition.paths.neighbours(partition.fingerprint)
+    return partition.paths.at(storage.join(folder, name).removeprefix(partition.paths.at("")))
 
 
 def read_facts(partition: Partition, of: str) -> IndexFacts | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -221,6 +222,20 @@ def test_a_damaged_or_foreign_index_is_refused(indexed, tmp_path):
     described.write_bytes(b"{")
     with pytest.raises(TableError, match=r"clips\.json is damaged, it is no JSON"):
         nearest_by_index(partition, queries, Search())
+
+
+def test_an_index_that_is_a_link_to_elsewhere_is_not_read(indexed, tmp_path):
+    partition, facts = indexed
+    queries = clip_queries(partition, ["000.wav"], by="mean")
+    for name in (facts.index, facts.keys, "clips.json"):
+        place = folder_of(partition) / name
+        shutil.move(place, tmp_path / name)
+        place.symlink_to(tmp_path / name)
+        with pytest.raises(TableError, match=rf"{name}' leads out of the table"):
+            nearest_by_index(partition, queries, Search())
+        place.unlink()
+        shutil.move(tmp_path / name, place)
+    assert len(nearest_by_index(partition, queries, Search())[0]) == 10
 
 
 def test_of_two_that_build_at_once_the_later_is_told(indexed):
