@@ -23,20 +23,18 @@ from apache_beam.runners.portability.fn_api_runner import (
 REPOSITORY = Path(__file__).parents[1]
 TRIES = 4  # as Dataflow's
 URN = "l3flow:tests:worker_process"
-# the engine of a worker that is to be lost in the middle of a shard
+# the engine of a worker that is to be lost in the middle of a shard, when it has done the one before
 STARTUP = """
 import os, time
 from pathlib import Path
 from tests import fake_model
 
 fake_model.register()
-calls, compute = 0, fake_model.FakeEngine.__call__
-MARK, AT_CALL = Path(os.environ["LOST_WORKER"]), int(os.environ["LOST_AT_CALL"])
+compute = fake_model.FakeEngine.__call__
+MARK, DONE = Path(os.environ["LOST_WORKER"]), Path(os.environ["LOST_AFTER_ONE_IN"])
 
 def call(engine, signal, starts):
-    global calls
-    calls += 1
-    if calls == AT_CALL and not MARK.exists():
+    if any(DONE.glob("*.json")) and not MARK.exists():
         MARK.with_suffix(".new").write_text(str(os.getpid()))
         MARK.with_suffix(".new").rename(MARK)
         time.sleep(3600)

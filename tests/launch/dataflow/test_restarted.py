@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,11 +23,13 @@ from tests.restarting import STARTUP, WorkerProcess, run_restarting
 LASTING = ("windows", "shards", "num_inferences", "bytes_read")
 
 
-def kill_when(mark, done, found):
-    """Kill the worker that says it is in the middle of a shard; note what was done by then."""
+def kill_when_marked(mark, folder):
+    """Kill the worker that says it is in the middle of a shard; what is done by then."""
     wait_until(mark.exists, 200.0)
-    found += storage.names_below(done, suffix=".json")
-    os.kill(int(mark.read_text()), signal.SIGKILL)
+    try:
+        return storage.names_below(folder, suffix=".json")
+    finally:  # whatever is wrong: it would sleep for an hour
+        os.kill(int(mark.read_text()), signal.SIGKILL)
 
 
 # gRPC's threads end with an error where the other end of a stream is killed
@@ -43,17 +45,14 @@ def test_a_worker_killed_in_the_middle_of_a_shard_changes_nothing(
     mark = tmp_path / "killed"
     (tmp_path / "sitecustomize.py").write_text(STARTUP)
     monkeypatch.setenv("LOST_WORKER", str(mark))
-    # two check the model, four are the first shard's (57 windows, 16 in a batch)
-    monkeypatch.setenv("LOST_AT_CALL", "7")
-    done = []
     folder = run.paths.staging("run-1", "done")
-    killer = threading.Thread(target=kill_when, args=(mark, folder, done))
-    killer.start()
+    monkeypatch.setenv("LOST_AFTER_ONE_IN", folder)
     WorkerProcess.started.clear()
-    result = run_restarting(staged(submitted(api)), tmp_path, monkeypatch)
-    killer.join()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(kill_when_marked, mark, folder)
+        result = run_restarting(staged(submitted(api)), tmp_path, monkeypatch)
 
-    assert done == [f"{names(run)[0]}.json"]  # which the same bundle has in it again
+    assert done.result() == [f"{names(run)[0]}.json"]  # which the same bundle has in it again
     lost, other = WorkerProcess.started
     assert lost.process.returncode == -signal.SIGKILL
     assert int(mark.read_text()) == lost.process.pid
