@@ -37,11 +37,12 @@ from pipelines.telling import tell_model
 
 T = TypeVar("T")
 
-_lock = threading.RLock()
+_choosing = threading.Lock()  # held for a moment only
+_loading = threading.Lock()  # one loads at a time
 _loaded: dict[str, Any] = {}
 # By run and device: each run looks at what its table says.
 _checked: dict[tuple[str, str], dict[str | None, Conformance]] = {}
-_in_use: Counter[str | None] = Counter()  # threads that compute on a device
+_in_use: Counter[str | None] = Counter()  # threads that compute on a device, or wait for its model
 
 
 def table_of(job: EmbedJob) -> TablePaths:
@@ -79,21 +80,22 @@ class Loaded(NamedTuple):
 def using_model(job: EmbedJob) -> Iterator[Loaded]:
     """The model of a job, on the device that fewest threads compute on.
 
-    The first caller on a device loads and checks it.
+    The first caller on a device loads and checks it; callers on others do not wait for that.
 
     Raises:
         RunError: the table's copy of the weights is not what the job was planned with, or this machine
             computes other numbers than the reference.
     """
-    with _lock:
+    with _choosing:
         devices = _devices(job)
         device = min(devices, key=_in_use.__getitem__)
-        loaded = _loaded_on(device, job, decoders=usable_cores() // (CORES_A_DECODER * len(devices)))
         _in_use[device] += 1
     try:
-        yield loaded
+        embedder, conformance, load = _ready(device, job) or _load_on(device, job)
+        decoders = max(1, usable_cores() // (CORES_A_DECODER * len(devices)))
+        yield Loaded(embedder, conformance, decoders, load)
     finally:
-        with _lock:
+        with _choosing:
             _in_use[device] -= 1
 
 
@@ -107,31 +109,40 @@ def _devices(job: EmbedJob) -> list[str | None]:
     return found[first:] + found[:first]
 
 
-def _loaded_on(device: str | None, job: EmbedJob, *, decoders: int) -> Loaded:
-    embedders: dict[str | None, Embedder] = _once(job.fingerprint, dict)
-    load = None
-    if device not in embedders:
-        embedders[device], load = _load(job, device)
-    run = job.table, job.run_id
-    if run not in _checked:
-        _checked.clear()
-        _checked[run] = {}
-    if device not in _checked[run]:
-        _checked[run][device] = check_conformance(TablePaths(job.table), embedders[device])
-    loaded = Loaded(embedders[device], _checked[run][device], max(1, decoders), load)
-    if load:
-        _tell(job, loaded, load)
-    return loaded
+def _ready(device: str | None, job: EmbedJob) -> tuple[Embedder, Conformance, None] | None:
+    """The model of a device, if it is loaded and was checked for the run."""
+    embedder = _loaded.get(job.fingerprint, {}).get(device)
+    conformance = _checked.get((job.table, job.run_id), {}).get(device)
+    return (embedder, conformance, None) if embedder and conformance else None
 
 
-def _tell(job: EmbedJob, loaded: Loaded, load: ModelLoad) -> None:
-    engine = loaded.embedder.engine
+def _load_on(device: str | None, job: EmbedJob) -> tuple[Embedder, Conformance, ModelLoad | None]:
+    with _loading:
+        if found := _ready(device, job):  # by now
+            return found
+        embedders: dict[str | None, Embedder] = _once(job.fingerprint, dict)
+        load = None
+        if device not in embedders:
+            embedders[device], load = _load(job, device)
+        run = job.table, job.run_id
+        if run not in _checked:
+            _checked.clear()
+            _checked[run] = {}
+        conformance = check_conformance(TablePaths(job.table), embedders[device])
+        _checked[run][device] = conformance
+        if load:
+            _tell(job, embedders[device], conformance, load)
+        return embedders[device], conformance, load
+
+
+def _tell(job: EmbedJob, embedder: Embedder, conformance: Conformance, load: ModelLoad) -> None:
+    engine = embedder.engine
     facts = {
         "seconds": load.seconds,
         "bytes": load.bytes,
         "device": engine.device,
         "gpu_memory_bytes": engine.gpu_memory_bytes(),
-        "deviation": loaded.conformance.deviation._asdict(),
+        "deviation": conformance.deviation._asdict(),
     }
     tell_model(job, facts)
 
@@ -143,7 +154,8 @@ def features_for(plan: CrossvalPlan) -> ClipVectors:
         UsageError: from `l3core.features.load_features`.
         RunError: the table has other windows of the clips than it had when the plan was made.
     """
-    return _once(f"{plan.table} {plan.digest}", lambda: _read_features(plan))
+    with _loading:
+        return _once(f"{plan.table} {plan.digest}", lambda: _read_features(plan))
 
 
 def _read_features(plan: CrossvalPlan) -> ClipVectors:
@@ -156,11 +168,11 @@ def _read_features(plan: CrossvalPlan) -> ClipVectors:
 
 
 def _once(name: str, load: Callable[[], T]) -> T:
-    with _lock:
-        if name not in _loaded:
-            _loaded.clear()  # a process serves one of them at a time
-            _loaded[name] = load()
-        return _loaded[name]
+    """What was loaded under a name, or is now; the caller has `_loading`."""
+    if name not in _loaded:
+        _loaded.clear()  # a process serves one of them at a time
+        _loaded[name] = load()
+    return _loaded[name]
 
 
 def _load(job: EmbedJob, device: str | None) -> tuple[Embedder, ModelLoad]:

@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from l3core.engines import ENGINES
-from l3core.errors import RunError
+from l3core.errors import RunError, WeightsError
 from l3core.table.read import read_windows
 from launch.main import main
 from pipelines import workers
@@ -131,6 +132,44 @@ def test_threads_that_come_at_once_are_spread(tmp_path, two_devices):
     for thread in threads:
         thread.join()
     assert sorted(found) == ["GPU 0 A", "GPU 0 A", "GPU 1 A", "GPU 1 A"]
+
+
+def test_nobody_waits_for_a_model_of_another_device(tmp_path, two_devices, monkeypatch):
+    _, job = planned(write_files(tmp_path / "corpus", 1), tmp_path / "table")
+    monkeypatch.setattr(os, "getpid", lambda: 100)
+    read, comes, may_load = workers.read_bytes, threading.Event(), threading.Event()
+
+    def slowly(uri):
+        comes.set()
+        assert may_load.wait(60)
+        return read(uri)
+
+    def embed():
+        with using_model(job) as loaded:
+            found.append(loaded.embedder.engine.device)
+
+    found, first = [], using_model(job)
+    with first, ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(workers, "read_bytes", slowly)
+        loading = pool.submit(embed)
+        try:
+            assert comes.wait(60)
+            pool.submit(embed).result(60)  # each device has one: it gets the first, which is loaded
+            assert found == ["GPU 0 A"]
+        finally:
+            may_load.set()
+        loading.result(60)
+    assert found == ["GPU 0 A", "GPU 1 A"]
+
+
+def test_a_device_whose_model_cannot_be_loaded_is_free_again(tmp_path, two_devices, monkeypatch):
+    _, job = planned(write_files(tmp_path / "corpus", 1), tmp_path / "table")
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "read_bytes", lambda uri: b"no HDF5")
+        for _ in range(3):
+            with pytest.raises(WeightsError), using_model(job):
+                raise AssertionError("a model without weights was used")
+    assert not any(workers._in_use.values())
 
 
 def test_processes_of_one_thread_begin_at_different_devices(tmp_path, two_devices, monkeypatch):
