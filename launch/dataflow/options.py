@@ -16,7 +16,8 @@ from launch.dataflow.gpu_options import check_mps, gpu_of, machine_type_of
 from launch.dataflow.machines import GPUS, Gpu
 from launch.dataflow.prices import cost_of
 from launch.dataflow.rest import ENDPOINT, DataflowService
-from launch.dataflow.run import DEFAULT_WORKERS, DataflowRunner, Workers
+from launch.dataflow.run import DataflowRunner
+from launch.dataflow.workers import DEFAULT_WORKERS, Workers
 from launch.options import naming
 from launch.places import reach_places
 from launch.runners import Where

@@ -8,15 +8,12 @@ out; of the shuffle, names of shards are all that goes through it.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from l3core.machine import usable_cores
 from launch.dataflow.machines import GPU_DISK_GB, GPUS, Machine, machine_of
+from launch.dataflow.workers import Workers
 from launch.runners import Cost
 from launch.words import duration
-
-if TYPE_CHECKING:
-    from launch.dataflow.run import Workers
 
 SOURCE = "https://cloud.google.com/dataflow/pricing"
 AS_OF = "August 2026"
@@ -69,7 +66,7 @@ def machine_hours(windows: int, *, speed: float, machines: int) -> float:
     return windows / speed / 3600 + machines * START_MIN / 60
 
 
-def unknown_price(workers: "Workers", region: str) -> str | None:
+def unknown_price(workers: Workers, region: str) -> str | None:
     """Why there is no price; None if there is one."""
     if region not in RATES:
         return f"no list price of {region} (of {', '.join(RATES)} only)"
@@ -80,7 +77,7 @@ def unknown_price(workers: "Workers", region: str) -> str | None:
     return None
 
 
-def cost_of(workers: "Workers", region: str, windows: int, shards: int, speed_here: float) -> Cost:
+def cost_of(workers: Workers, region: str, windows: int, shards: int, speed_here: float) -> Cost:
     """What embedding would cost.
 
     Args:

@@ -10,7 +10,7 @@ import pytest
 
 from l3core.table.plan import SHARD_CLIPS
 from launch.dataflow.dashboard import JOBS, PLATFORM, log_filter, metric_names
-from launch.dataflow.run import ELEMENT_WITHIN_MIN
+from launch.dataflow.workers import ELEMENT_WITHIN_MIN
 from launch.embed import build_parser, check
 from launch.main import COMMANDS, main
 from pipelines.telling import MOST_CLIPS

@@ -9,7 +9,7 @@ from apache_beam.testing.load_tests import dataflow_cost_consts as beams
 from launch.dataflow import prices
 from launch.dataflow.machines import GPUS, Machine, machine_of
 from launch.dataflow.prices import RATES, cost_of, gpu_speed, machine_hour, machine_hours
-from launch.dataflow.run import Workers
+from launch.dataflow.workers import Workers
 
 RATE = RATES["us-central1"]
 DOCUMENTATION = (Path(__file__).parents[3] / "docs/dataflow.md").read_text()

@@ -13,7 +13,8 @@ from google.protobuf import json_format
 from l3core import storage
 from l3core.errors import RunError
 from launch.dataflow.rest import DataflowService
-from launch.dataflow.run import DataflowRunner, Workers
+from launch.dataflow.run import DataflowRunner
+from launch.dataflow.workers import Workers
 from pipelines.embed import build_pipeline, run_local
 from tests.corpus import table_rows, write_mixed
 from tests.dataflow_api import problem, run_staged

@@ -14,7 +14,8 @@ from l3core.table.layout import TablePaths
 from l3core.table.lock import acquire, release
 from l3core.table.read import read_windows
 from launch.dataflow import launcher, rest
-from launch.dataflow.run import DataflowRunner, Launch, Workers, cause_of_end, how_job_is
+from launch.dataflow.run import DataflowRunner, Launch, cause_of_end, how_job_is
+from launch.dataflow.workers import Workers
 from launch.follow import _find
 from launch.main import main
 from tests.corpus import FLAGS, upload, write_mixed
