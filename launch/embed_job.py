@@ -89,10 +89,12 @@ def execute(
         gpu_memory_mb=runner.gpu_memory_mb if runner else None,
     )
     shards = [shard.name for shard in plan.to_embed]
+    longest = max((shard.estimate for shard in plan.to_embed), default=0)
+    longest_s = longest / spec.network.windows_per_second
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
     with showing_progress(look, describe_embedding, quiet=args.quiet or args.json):
         try:
-            _run(args, job, shards, beam_options, runner)
+            _run(args, job, shards, beam_options, runner, longest_s)
         except RunError as error:
             raise failure(paths, plan.run_id, last_line(error)) from None
         except Exception as error:  # whatever a worker died of: Beam wraps it in its own words
@@ -106,6 +108,7 @@ def _run(
     shards: Sequence[str],
     beam_options: Sequence[str],
     runner: Runner | None,
+    longest_s: float,
 ) -> None:
     with without_collection():
         from pipelines.embed import build_pipeline, run_local  # Beam takes a second to load
@@ -118,6 +121,7 @@ def _run(
         name=runner.job(job.run_id)["name"],
         beam_options=beam_options,
         submitted=partial(say_submitted, args, job.run_id),
+        longest_s=longest_s,
     )
 
 

@@ -56,6 +56,7 @@ class Runner(Protocol):
         name: str,
         beam_options: Sequence[str] = (),
         submitted: Callable[[str], None] = lambda job_id: None,
+        longest_s: float = 0.0,
     ) -> None:
         """Run a pipeline; returns when it has finished, or is submitted if it is detached.
 
@@ -64,6 +65,7 @@ class Runner(Protocol):
             name: of the job, unique.
             beam_options: further options of Beam.
             submitted: told the job's id, as soon as there is one.
+            longest_s: what the longest piece of work would take on two ordinary cores.
 
         Raises:
             RunError: the job failed, with what Python said.

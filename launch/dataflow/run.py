@@ -109,10 +109,11 @@ class DataflowRunner:
         name: str,
         beam_options: Sequence[str] = (),
         submitted: Callable[[str], None] = lambda job_id: None,
+        longest_s: float = 0.0,
     ) -> None:
         """Run a pipeline; arguments and errors as of `launch.runners.Runner`."""
         try:
-            job_id = self._submit(build, name, beam_options)
+            job_id = self._submit(build, [*self.options(name, longest_s=longest_s), *beam_options], name)
             submitted(job_id)
         except KeyboardInterrupt:
             with suppress(NoAnswerError):  # it may have got there all the same
@@ -123,8 +124,8 @@ class DataflowRunner:
         if not self.detach:
             follow(self.service, job_id)
 
-    def options(self, name: str) -> list[str]:
-        """Options of Beam for a job."""
+    def options(self, name: str, *, longest_s: float = 0.0) -> list[str]:
+        """Options of Beam for a job; arguments as of `run`."""
         service = self.service
         found = [
             f"--job_name={name}",
@@ -133,21 +134,19 @@ class DataflowRunner:
             f"--temp_location={self.temp}",
             f"--staging_location={(self.launch and self.launch.staging) or self.temp}",
             f"--dataflow_endpoint={service.endpoint}",
-            *self.workers.options(),
+            *self.workers.options(longest_s=longest_s),
             *(f"--label={key}={value}" for key, value in self.labels),
         ]
         found += [f"--template_location={self.launch.template}"] if self.launch else []
         return [*found, "--no_auth"] if service.is_local else found
 
-    def _submit(
-        self, build: Callable[["beam.Pipeline"], None], name: str, beam_options: Sequence[str]
-    ) -> str:
+    def _submit(self, build: Callable[["beam.Pipeline"], None], given: Sequence[str], name: str) -> str:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
         from google.api_core.exceptions import GoogleAPICallError
 
         self._hold_writable(name)
-        options = PipelineOptions([*self.options(name), *beam_options], runner="DataflowRunner")
+        options = PipelineOptions(list(given), runner="DataflowRunner")
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         try:

@@ -1,11 +1,15 @@
 """The machines of a job on Dataflow, as options of Beam."""
 
+import math
 from dataclasses import dataclass
 
 from launch.dataflow.machines import CPU_MACHINE, GPU_DISK_GB, GPUS, SHARED, machine_of
 
 THREADS = 2  # for each model: one shard is decoded while another one's is written
-ELEMENT_WITHIN_MIN = 120  # a shard is about ten minutes of work
+# A worker that is longer at a shard hangs. Shards are ten minutes of work on two ordinary cores, but an
+# MP3 is in one, whatever its length; that is guessed from its size, and bit rates differ.
+ELEMENT_WITHIN_MIN = 120
+ELEMENT_WITHIN = 12  # times what it would take there
 DEFAULT_WORKERS = 4
 
 
@@ -62,8 +66,13 @@ class Workers:
             return None
         return int(SHARED * GPUS[self.gpu].memory_gb * 1024 / self.processes)
 
-    def options(self) -> list[str]:
-        """As options of Beam."""
+    def options(self, *, longest_s: float = 0.0) -> list[str]:
+        """As options of Beam.
+
+        Args:
+            longest_s: what the longest piece of work would take on two ordinary cores.
+        """
+        within_min = max(ELEMENT_WITHIN_MIN, math.ceil(ELEMENT_WITHIN * longest_s / 60))
         # Beam's default is a process, with a model, for each core
         processes = "use_multiple_sdk_containers" if self.mps else "no_use_multiple_sdk_containers"
         found = [
@@ -74,7 +83,7 @@ class Workers:
             # nothing but the pipeline is staged: Beam would add what pip says is installed here
             "--experiments=disable_logging_submission_environment",
             f"--number_of_worker_harness_threads={self.threads}",
-            f"--element_processing_timeout_minutes={ELEMENT_WITHIN_MIN}",
+            f"--element_processing_timeout_minutes={within_min}",
             f"--max_num_workers={self.most}",
             f"--machine_type={self.machine}",
         ]

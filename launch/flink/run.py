@@ -75,8 +75,9 @@ class FlinkRunner:
         name: str,
         beam_options: Sequence[str] = (),
         submitted: Callable[[str], None] = lambda job_id: None,
+        longest_s: float = 0.0,
     ) -> None:
-        """Run a pipeline; arguments and errors as of `launch.runners.Runner`."""
+        """Run a pipeline; arguments and errors as of `launch.runners.Runner`. Nothing is timed."""
         master = self.cluster.url if self.cluster else LOCAL
         if self.cluster is None:
             with job_server(self.jar, master) as endpoint:

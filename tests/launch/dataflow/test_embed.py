@@ -5,12 +5,15 @@ import os
 import signal
 import threading
 
+import fsspec
 import pytest
 
+from l3core.table.pieces import BYTES_PER_SECOND
 from l3core.table.read import read_windows
 from launch.main import main
 from tests.corpus import FLAGS, upload, write_mixed
 from tests.dataflow_api import run_staged
+from tests.fake_model import FakeModel
 
 IMAGE = "europe-docker.pkg.dev/my-project/images/l3flow:1"
 
@@ -76,6 +79,23 @@ def test_the_table_is_that_of_the_local_runner(service, bucket, tmp_path, capsys
     assert embed(service, bucket) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert len(service.jobs) == 1
+
+
+def test_an_mp3_of_ten_hours_may_take_long(api, bucket, monkeypatch):
+    monkeypatch.setitem(BYTES_PER_SECOND, ".mp3", 1e-3)  # 36 bytes are ten hours
+    with fsspec.open(f"{bucket}/corpus/long.mp3", "wb") as file:
+        file.write(bytes(36))
+    assert embed(api, bucket, "--detach", "--quiet") == 0
+    [job] = api.submitted
+    options = job["environment"]["sdkPipelineOptions"]["options"]
+    # 36,000 s / 0.25 s = 144,000 windows, 5,000 a second: 28.8 s
+    assert options["element_processing_timeout_minutes"] == 120
+    [job] = api.jobs.values()
+    job["currentState"] = "JOB_STATE_CANCELLED"
+    monkeypatch.setattr(FakeModel, "windows_per_second", 15.0)  # 9,600 s, times 12
+    assert embed(api, bucket, "--detach", "--quiet", "--full") == 0
+    options = api.submitted[-1]["environment"]["sdkPipelineOptions"]["options"]
+    assert options["element_processing_timeout_minutes"] == 1920
 
 
 def test_detached_and_followed_by_its_id(service, bucket, capsys):
