@@ -1,6 +1,7 @@
 """`--gpu`, `--machine-type` and `--mps`, held against what Google offers."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from l3core.errors import UsageError
@@ -86,4 +87,16 @@ def check_mps(gpu: str | None, gpus: int, machine_type: str | None, beam_options
         raise UsageError(
             f"--mps: {name} has {machine.cores} cores, each with a process, and the memory of one {gpu} "
             f"is enough for {most} models: take fewer cores"
+        )
+
+
+def check_no_mps(beam_options: Sequence[str]) -> None:
+    """Hold that a machine has one process: the service would be told both, and not which one wins.
+
+    Raises:
+        UsageError: options of Beam ask for more.
+    """
+    if any(re.search(r"(?<!no_)use_multiple_sdk_containers", option) for option in beam_options):
+        raise UsageError(
+            "use_multiple_sdk_containers of --experiments is what l3flow sets: use --mps, with --gpu"
         )

@@ -12,7 +12,7 @@ from l3core.errors import UsageError
 from l3core.listing import ListFile, parse_input
 from l3core.storage_options import configured, is_named
 from l3core.stores import is_remote
-from launch.dataflow.gpu_options import check_mps, gpu_of, machine_type_of
+from launch.dataflow.gpu_options import check_mps, check_no_mps, gpu_of, machine_type_of
 from launch.dataflow.machines import GPUS, Gpu
 from launch.dataflow.prices import cost_of
 from launch.dataflow.rest import ENDPOINT, DataflowService
@@ -97,6 +97,8 @@ def checked(
     _check_beam(beam_options)
     if args.mps:
         check_mps(gpu, gpus, machine_type, beam_options)
+    else:
+        check_no_mps(beam_options)
     for key, value in args.label:
         if not _LABEL.fullmatch(f"{key}={value}"):
             raise UsageError(

@@ -216,6 +216,12 @@ def test_options_of_beam_that_contradict_ours():
         "--mps needs a process for each core: without no_use_multiple_sdk_containers"
     )
     opened("--gpu", "l4", *one_process)
+    processes = "--experiments=a,use_multiple_sdk_containers"
+    for gpu in ((), ("--gpu", "l4")):
+        assert refused(*gpu, processes) == (
+            "use_multiple_sdk_containers of --experiments is what l3flow sets: use --mps, with --gpu"
+        )
+    opened("--gpu", "l4", "--mps", processes)
 
 
 def test_processes_share_the_memory_of_a_gpu_with_mps():
