@@ -86,6 +86,7 @@ def execute(
         compact=plan.compact,
         spread_rewrites=plan.to_rewrite > SHARD_BYTES or len(plan.shards) > MOST_SMALL,
         info=info,
+        processes=runner.processes if runner else 1,
         gpu_memory_mb=runner.gpu_memory_mb if runner else None,
     )
     shards = [shard.name for shard in plan.to_embed]

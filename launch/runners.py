@@ -29,6 +29,10 @@ class Runner(Protocol):
         """Pieces of work that are done side by side; None: not known before `with_slots`."""
 
     @property
+    def processes(self) -> int:
+        """That embed on a machine and share its cores, as far as is known."""
+
+    @property
     def gpu_memory_mb(self) -> int | None:
         """Of a GPU that processes share, what each may use; None: all."""
 

@@ -30,6 +30,7 @@ class EmbedJob:
         storage_options: of the process that plans; a secret is only named, and read where it is used.
         max_download: bytes of an object on the web that are read at most.
         max_duration: hours of a recording that is read at most.
+        processes: that embed on a machine and share its cores, as far as is known.
         gpu_memory_mb: of a GPU that processes share, what each may use; None: all.
     """
 
@@ -47,6 +48,7 @@ class EmbedJob:
     storage_options: dict[str, str] = field(default_factory=configured)
     max_download: int = field(default_factory=max_download)
     max_duration: float = field(default_factory=max_duration)
+    processes: int = 1
     gpu_memory_mb: int | None = None
 
 

@@ -92,7 +92,7 @@ def using_model(job: EmbedJob) -> Iterator[Loaded]:
         _in_use[device] += 1
     try:
         embedder, conformance, load = _ready(device, job) or _load_on(device, job)
-        decoders = max(1, usable_cores() // (CORES_A_DECODER * len(devices)))
+        decoders = max(1, usable_cores() // (CORES_A_DECODER * len(devices) * job.processes))
         yield Loaded(embedder, conformance, decoders, load)
     finally:
         with _choosing:

@@ -73,6 +73,11 @@ class DataflowRunner:
         return workers.most * workers.processes * workers.threads
 
     @property
+    def processes(self) -> int:
+        """See `Workers`."""
+        return self.workers.processes
+
+    @property
     def gpu_memory_mb(self) -> int | None:
         """See `Workers`."""
         return self.workers.gpu_memory_mb

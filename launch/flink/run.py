@@ -39,6 +39,7 @@ class FlinkRunner:
         jar: of the job server.
         slots: pieces of work that are done side by side; None: as many as are free, see `with_slots`.
         detach: come back when the job is submitted.
+        processes: on a machine: nothing is known of them.
         gpu_memory_mb: nothing is said of it.
     """
 
@@ -48,6 +49,7 @@ class FlinkRunner:
     jar: JobServerJar
     slots: int | None
     detach: bool = False
+    processes: int = 1
     gpu_memory_mb: None = None
 
     def job(self, run_id: str) -> dict[str, str]:

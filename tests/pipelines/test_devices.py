@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,8 @@ def test_devices_share_the_cores_that_decode(tmp_path, two_devices, monkeypatch)
     monkeypatch.setattr(workers, "usable_cores", lambda: 48)
     with using_model(job) as loaded:
         assert loaded.decoders == 6  # a thread for each four cores, of half of them
+    with using_model(replace(job, processes=3)) as loaded:
+        assert loaded.decoders == 2
     monkeypatch.setattr(workers, "usable_cores", lambda: 2)
     with using_model(job) as loaded:
         assert loaded.decoders == 1

@@ -8,6 +8,7 @@ import threading
 import fsspec
 import pytest
 
+import pipelines.embed
 from l3core.table.pieces import BYTES_PER_SECOND
 from l3core.table.read import read_windows
 from launch.main import main
@@ -175,13 +176,22 @@ def test_a_run_with_nothing_to_embed_has_no_price(service, bucket, capsys):
     assert "price" not in json.loads(capsys.readouterr().out)
 
 
-def test_workers_are_told_their_share_of_a_gpu(service, bucket, monkeypatch):
-    told = []
+def test_workers_are_told_their_share_of_a_gpu_and_of_the_cores(service, bucket, monkeypatch):
+    told, decoders = [], []
+    monkeypatch.setattr("pipelines.workers.usable_cores", lambda: 32)
+    shard = pipelines.embed.embed_shard
+
+    def noting(*args, **kwargs):
+        decoders.append(kwargs["decoders"])
+        return shard(*args, **kwargs)
+
+    monkeypatch.setattr(pipelines.embed, "embed_shard", noting)
     monkeypatch.setattr("pipelines.workers.limit_memory", lambda engine, mb: told.append((engine, mb)))
     assert embed(service, bucket, "--quiet") == 0
-    assert told == []
-    assert embed(service, bucket, "--quiet", "--full", "--mps") == 0
-    assert set(told) == {("fake", 2457)}
+    assert (told, set(decoders)) == ([], {8})
+    decoders.clear()
+    assert embed(service, bucket, "--quiet", "--full", "--mps") == 0  # eight processes
+    assert (set(told), set(decoders)) == ({("fake", 2457)}, {1})
 
 
 def test_a_dry_run_refuses_what_the_run_would(api, bucket, capsys):
