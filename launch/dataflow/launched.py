@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from l3core.errors import UsageError
 from launch.beam_options import beam_flags
-from launch.dataflow.parameters import actions, flags_of
+from launch.dataflow.parameters import actions, flags_of, is_true
 from launch.dataflow.run import Launch
 
 # Options of Beam that the fields of a launch's `environment` become -> our flags.
@@ -78,7 +78,7 @@ def launched(argv: Sequence[str]) -> Launched:
             ignored.append(f"--{name}")
         elif beam[f"--{name}"]:
             found.append(f"--{name}={text}")
-        elif _is_true(name, text):
+        elif is_true(f"--{name}", text):
             found.append(f"--{name}")
     for name in ("experiments", "dataflow_service_options"):
         found += [f"--{name}={text}" for text in growing[name]]
@@ -111,14 +111,8 @@ def _public_ips(told: dict[str, str]) -> list[str]:
         "use_public_ips": lambda given: given,
         "no_use_public_ips": lambda given: not given,
     }
-    public = [of(_is_true(name, told[name])) for name, of in asked.items() if name in told]
+    public = [of(is_true(f"--{name}", told[name])) for name, of in asked.items() if name in told]
     return ["--no-public-ips"] if public and not all(public) else []
-
-
-def _is_true(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise UsageError(f"--{name} needs true or false, got {text!r}")
-    return text.lower() == "true"
 
 
 def _pairs(text: str) -> list[str]:

@@ -115,7 +115,7 @@ def flags_of(parameters: Mapping[str, str]) -> list[str]:
         if not text and not action.required:  # a field that was left empty
             continue
         if action.nargs == 0:
-            found += [flag] if _switch(name, text) else []
+            found += [flag] if is_true(name, text) else []
         elif action.nargs == "+":
             texts = _texts(name, text)
             if bad := [each for each in texts if each.startswith("-")]:
@@ -186,7 +186,12 @@ def _texts(name: str, text: str) -> list[str]:
     return found
 
 
-def _switch(name: str, text: str) -> bool:
+def is_true(name: str, text: str) -> bool:
+    """What the text of a switch means.
+
+    Raises:
+        UsageError: it is neither true nor false.
+    """
     if text.lower() not in ("true", "false"):
         raise UsageError(f"{name} needs true or false, got {text!r}")
     return text.lower() == "true"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from l3core.errors import UsageError
 from launch import embed
-from launch.dataflow.launched import launched
+from launch.beam_options import OURS_ON_DATAFLOW
+from launch.dataflow.launched import OURS, launched
 from launch.dataflow.parameters import (
     OF_THE_LAUNCH,
     REGEXES,
@@ -203,3 +204,9 @@ def test_a_launch_without_a_job_is_refused():
 
 def test_the_spec_is_json_that_anybody_reads():
     assert json.loads(text())["sdkInfo"] == {"language": "PYTHON"}
+
+
+def test_an_option_of_beam_means_in_a_launch_what_the_command_says_to_use_for_it():
+    both = OURS.keys() & {name.removeprefix("--") for name in OURS_ON_DATAFLOW}
+    assert len(both) > 5
+    assert {name: OURS[name] for name in both} == {name: OURS_ON_DATAFLOW[f"--{name}"] for name in both}
