@@ -55,12 +55,13 @@ def tell_shard(manifest: Mapping[str, Any], *, seconds: float) -> None:
     if rest := Counter(clip["status"] for clip in bad[MOST_CLIPS:]):
         say(_LOGGER, "more_clips", level=logging.WARNING, clips=dict(rest))
     windows = sum(clip["windows_written"] for clip in manifest["clips"])
+    was_done = seconds < (manifest.get("inferences") or {}).get("seconds", 0.0)  # by an earlier try
     say(
         _LOGGER,
         "shard_done",
         seconds=seconds,
         windows=windows,
-        windows_per_s=windows / max(seconds, 1e-9),
+        windows_per_s=None if was_done else windows / max(seconds, 1e-9),
         clips=dict(Counter(clip["status"] for clip in manifest["clips"])),
         device=manifest.get("device"),
         metrics={**counted(manifest), **measured(manifest)},

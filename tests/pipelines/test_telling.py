@@ -6,13 +6,14 @@ import logging
 import apache_beam as beam
 import pytest
 
+from l3core import storage
 from l3core.table.counters import METRICS, NAMESPACE, Totals, counted, measured
 from l3core.table.json_objects import read_json
 from l3core.table.layout import STATUSES
 from l3core.table.stopwatch import KINDS
 from pipelines import workers
 from pipelines.embed import EmbedShards, build_pipeline
-from pipelines.telling import MOST_CLIPS
+from pipelines.telling import MOST_CLIPS, tell_shard
 from tests.corpus import MIXED, PlainRun, write_audio, write_mixed
 from tests.pipelines.test_embed import in_process, names, planned
 
@@ -89,6 +90,23 @@ def test_of_many_bad_files_the_first_are_told_and_the_others_counted(tmp_path, c
     assert rest["clips"] == {"empty": 15, "unreadable": 15}
     (done,) = of(found, "shard_done")
     assert done["clips"] == {"empty": 25, "unreadable": 25}
+
+
+def test_a_shard_that_was_done_before_has_no_speed(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run, job = planned(write_mixed(tmp_path / "corpus"), tmp_path / "table")
+    for _ in range(2):
+        with in_process() as pipeline:
+            _ = pipeline | beam.Create(names(run)[:1]) | EmbedShards(job)
+    first, again = of(events(caplog), "shard_done")
+    assert first["windows_per_s"] == pytest.approx(first["windows"] / first["seconds"], rel=1e-2)
+    uri = storage.join(run.paths.staging("run-1", "done"), f"{names(run)[0]}.json")
+    manifest = read_json(uri)
+    manifest["inferences"]["seconds"] = 400.0  # the fake model takes next to none
+    caplog.clear()
+    tell_shard(manifest, seconds=again["seconds"])
+    (again,) = of(events(caplog), "shard_done")
+    assert (again["windows"], again["windows_per_s"]) == (first["windows"], None)
 
 
 def test_a_shard_that_fails_is_named(tmp_path, caplog):
