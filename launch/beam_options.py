@@ -60,6 +60,7 @@ OURS_ON_DATAFLOW = {
     "--job_name": None,
     "--save_main_session": None,
     "--sdk_location": None,
+    "--streaming": None,
     "--template_location": None,
     "--dry_run": None,
     "--update": None,

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from shlex import quote
 
@@ -68,11 +67,12 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 
 def _build(args: argparse.Namespace, options: list[str] | None) -> int:
     from l3core import storage
+    from launch.dataflow.options import IMAGE_NAME
     from launch.dataflow.template import spec_of_template
 
     if options is not None:
         raise UsageError("l3flow template build takes no options behind --: they are given to run")
-    if not args.image or re.search(r"\s", args.image):
+    if not IMAGE_NAME.fullmatch(args.image or ""):
         raise UsageError(f"--image needs the name of an image, got {args.image!r}")
     text = json.dumps(spec_of_template(args.image), indent=2) + "\n"
     if args.template == "-":

@@ -8,17 +8,19 @@ from launch.words import OUR_ERROR
 # HTTP status of an answer -> what to do.
 REMEDIES = {
     401: "log in: gcloud auth application-default login",
-    403: "the account needs roles/dataflow.developer in the project, and the Dataflow API enabled",
+    403: "the account needs roles/dataflow.developer in the project and roles/iam.serviceAccountUser on "
+    "that of the workers, and the Dataflow API enabled",
     409: "a job of this name is there already: run again, which takes another name",
     429: "a quota of the project is used up: wait, ask for more, or for fewer --workers",
 }
 _STEP = re.compile(r" \[while running .*\]$")
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")  # Google's client puts it before the words
 _UNINFORMATIVE = ("work item was attempted", "Workflow failed")
 
 
 def refusal(code: int | None, message: str) -> str:
     """Why the service did not take a job."""
-    words = " ".join(message.split()) or "without a word"
+    words = _REQUEST.sub("", " ".join(message.split())) or "without a word"
     remedy = f" ({REMEDIES[code]})" if code in REMEDIES else ""
     return f"Dataflow refused the job: {words}{remedy}"
 

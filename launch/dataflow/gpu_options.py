@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from l3core.errors import UsageError
 from launch.dataflow.machines import GPUS, machine_of
 
+_MACHINE_TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
+# Machine types that come with accelerators which `--gpu` does not name: docs/dataflow.md.
+_WITH_OTHERS = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-", "ct")
+
 
 def gpu_of(given: str | None) -> tuple[str | None, int]:
     """Name and number that `--gpu` asks for; None: none.
@@ -21,7 +25,7 @@ def gpu_of(given: str | None) -> tuple[str | None, int]:
         near = difflib.get_close_matches(name.lower(), GPUS, n=1, cutoff=0.5)
         hint = f", did you mean {near[0]}?" if near else ""
         raise UsageError(f"--gpu must be one of {', '.join(GPUS)}, got {name!r}{hint}")
-    if colon and not (count.isdecimal() and int(count) > 0):
+    if colon and not re.fullmatch("[1-9][0-9]*", count):
         raise UsageError(f"--gpu needs NAME or NAME:NUMBER, got {given!r}")
     offered = GPUS[name].offered
     if colon and int(count) not in offered:
@@ -37,6 +41,8 @@ def machine_type_of(given: str | None, gpu: str | None, gpus: int) -> str | None
     """
     if given is None:
         return None
+    if not _MACHINE_TYPE.fullmatch(given):
+        raise UsageError(f"--machine-type needs a machine type, as n1-standard-4, got {given!r}")
     if gpu is None:
         for name, each in GPUS.items():
             if count := each.counts.get(given):
@@ -44,6 +50,11 @@ def machine_type_of(given: str | None, gpu: str | None, gpus: int) -> str | None
                 raise UsageError(
                     f"--machine-type {given} comes with a GPU: name it, --gpu {name}{number}"
                 )
+        if given.startswith(_WITH_OTHERS):
+            raise UsageError(
+                f"--machine-type {given} comes with an accelerator that --gpu does not know: it has "
+                f"{', '.join(GPUS)}"
+            )
         return given
     facts = GPUS[gpu]
     default = facts.defaults[gpus]

@@ -26,6 +26,15 @@ _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 _BUCKET = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9](/.*)?")
 _LABEL = re.compile(r"[a-z][-_a-z0-9]{0,62}=[-_a-z0-9]{0,63}")
+# As distribution/reference has it: [host[:port]/]path[:tag][@digest], paths without capitals.
+IMAGE_NAME = re.compile(
+    r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*"
+    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_EMAIL = re.compile(r"[-a-zA-Z0-9.]+@[-a-z0-9.]+\.[a-z]+")
+_NETWORK = re.compile(r"(?:\S+/networks/)?[a-z](?:[-a-z0-9]*[a-z0-9])?")
+_SUBNETWORK = re.compile(r"(?:\S+/)?regions/([^/\s]+)/subnetworks/[a-z](?:[-a-z0-9]*[a-z0-9])?")
 _PYTHON = re.compile(r"(?<![a-z])(?:beam_)?py(?:thon)?[-_]?(3)\.?(\d{1,2})(?!\d)")
 _BEAM = re.compile(r"beam[-_]?v?(\d+\.\d+)|beam_python[\d.]+_sdk:v?(\d+\.\d+)")
 
@@ -92,9 +101,13 @@ def checked(
     _check_secrets()
     endpoint = _endpoint(beam_options)
     project, region, temp = _project(args.project), _region(args.region), _temp(args.temp_location)
+    if f"{temp}/".startswith(f"{args.output.rstrip('/')}/"):
+        raise UsageError(f"--temp-location {temp} lies in the table, --output {args.output}")
     gpu, gpus = gpu_of(args.gpu)
     machine_type = machine_type_of(args.machine_type, gpu, gpus)
-    _check_beam(beam_options)
+    workers = args.workers or DEFAULT_WORKERS
+    _check_beam(beam_options, region=region, workers=workers, shared=gpu is None or args.mps)
+    _check_surroundings(args, region)
     if args.mps:
         check_mps(gpu, gpus, machine_type, beam_options)
     else:
@@ -110,7 +123,7 @@ def checked(
         temp=temp,
         workers=Workers(
             image=_image(args.sdk_container_image),
-            most=args.workers or DEFAULT_WORKERS,
+            most=workers,
             gpu=gpu,
             gpus=gpus,
             machine_type=machine_type,
@@ -124,6 +137,27 @@ def checked(
         labels=tuple(args.label),
         detach=args.detach,
     )
+
+
+def _check_surroundings(args: argparse.Namespace, region: str) -> None:
+    """Hold that the machines' account and networks are names of some."""
+    account, network, subnetwork = args.service_account, args.network, args.subnetwork
+    if account is not None and not _EMAIL.fullmatch(account):
+        raise UsageError(
+            "--service-account needs the email of one, as "
+            f"work@my-project.iam.gserviceaccount.com, got {account!r}"
+        )
+    if network is not None and not _NETWORK.fullmatch(network):
+        raise UsageError(f"--network needs the name of one, got {network!r}")
+    if subnetwork is None:
+        return
+    found = _SUBNETWORK.fullmatch(subnetwork)
+    if not found:
+        raise UsageError(
+            f"--subnetwork needs a URL, or regions/{region}/subnetworks/NAME, got {subnetwork!r}"
+        )
+    if found[1] != region:
+        raise UsageError(f"--subnetwork {subnetwork} is not in --region {region}")
 
 
 def _check_places(args: argparse.Namespace, places: Mapping[str, str]) -> None:
@@ -200,12 +234,27 @@ def _temp(given: str | None) -> str:
     return given.rstrip("/")
 
 
-def _check_beam(beam_options: Sequence[str]) -> None:
+def _check_beam(beam_options: Sequence[str], *, region: str, workers: int, shared: bool) -> None:
     """Refuse what would contradict options of ours, and which Beam would send beside them."""
     if any("worker_accelerator" in option for option in beam_options):
         raise UsageError(
             "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
         )
+    if not shared and any(
+        re.search(r"(?<!no_)use_multiple_sdk_containers", option) for option in beam_options
+    ):
+        raise UsageError(
+            "use_multiple_sdk_containers lets processes share a GPU without limits: use --mps"
+        )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--num_workers", type=int, default=0)
+    parser.add_argument("--worker_zone", default="")
+    parser.add_argument("--worker_region", default=region)
+    given = parser.parse_known_args(beam_options)[0]
+    if given.num_workers > workers:
+        raise UsageError(f"--num_workers {given.num_workers} is more than --workers, which is {workers}")
+    if given.worker_zone and given.worker_zone.rpartition("-")[0] != given.worker_region:
+        raise UsageError(f"--worker_zone {given.worker_zone} is not in --region {region}")
 
 
 def _image(given: str | None) -> str:
@@ -216,7 +265,7 @@ def _image(given: str | None) -> str:
     needed = f"l3flow, Beam {beam} and Python {python}, as here"
     if given is None:
         raise UsageError(f"--runner dataflow needs --sdk-container-image, an image with {needed}")
-    if not given or re.search(r"\s", given):
+    if not IMAGE_NAME.fullmatch(given):
         raise UsageError(f"--sdk-container-image needs the name of an image, got {given!r}")
     name = given.rpartition("/")[2].lower()
     found = _PYTHON.search(name)

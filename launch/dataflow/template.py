@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from l3core.errors import UsageError
 from launch import embed
 from launch.beam_options import beam_flags
-from launch.dataflow.options import checked
+from launch.dataflow.options import IMAGE_NAME, checked
 from launch.dataflow.parameters import metadata, parameters_of, values_of
 from launch.dataflow.rest import DataflowService
 from launch.schedules.given import Place
@@ -112,7 +112,7 @@ def launching(
 def _with_own_image(args: argparse.Namespace) -> argparse.Namespace:
     """The options with an image that fits: it plans itself, so Beam and Python need not be as here."""
     given = args.sdk_container_image
-    fits = given and not re.search(r"\s", given)
+    fits = given and IMAGE_NAME.fullmatch(given)
     return argparse.Namespace(**vars(args) | ({"sdk_container_image": "l3flow"} if fits else {}))
 
 

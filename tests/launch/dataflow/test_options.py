@@ -139,7 +139,61 @@ def test_what_is_missing(flag):
             "--label Team=birds: the service takes small letters, digits, - and _, and a key that "
             "begins with a letter",
         ),
-        ({"sdk_container_image": "a b"}, "--sdk-container-image needs the name of an image, got 'a b'"),
+        *[
+            (
+                {"sdk_container_image": image},
+                f"--sdk-container-image needs the name of an image, got {image!r}",
+            )
+            for image in (
+                "",
+                "a b",
+                "x:",
+                "x:1:2",
+                "/x",
+                "x/",
+                "https://gcr.io/x/y",
+                "p/X:1",
+                "ü/x",
+                "x@sha256:12",
+            )
+        ],
+        *[
+            (
+                {"machine_type": given},
+                f"--machine-type needs a machine type, as n1-standard-4, got {given!r}",
+            )
+            for given in ("", "n1 standard", "N1-standard-4", "n1-", "n1-standard-4ü")
+        ],
+        (
+            {"machine_type": "a2-ultragpu-1g"},
+            "--machine-type a2-ultragpu-1g comes with an accelerator that --gpu does not know: it has "
+            "t4, l4, a100, h100",
+        ),
+        ({"gpu": "l4:\uff12"}, "--gpu needs NAME or NAME:NUMBER, got 'l4:\uff12'"),
+        *[
+            (
+                {"service_account": given},
+                "--service-account needs the email of one, as "
+                f"work@my-project.iam.gserviceaccount.com, got {given!r}",
+            )
+            for given in ("", "work", "ü@x.com", "a b@c.com")
+        ],
+        *[
+            ({"network": given}, f"--network needs the name of one, got {given!r}")
+            for given in ("", "a b", "ü")
+        ],
+        (
+            {"subnetwork": "mine"},
+            "--subnetwork needs a URL, or regions/us-central1/subnetworks/NAME, got 'mine'",
+        ),
+        (
+            {"subnetwork": "regions/europe-west1/subnetworks/mine"},
+            "--subnetwork regions/europe-west1/subnetworks/mine is not in --region us-central1",
+        ),
+        (
+            {"temp_location": "gs://birds/table/temp"},
+            "--temp-location gs://birds/table/temp lies in the table, --output gs://birds/table",
+        ),
     ],
 )
 def test_what_is_wrong(changed, words):
@@ -167,6 +221,8 @@ def test_images_of_another_beam_or_python(image, has):
     [
         f"gcr.io/p/l3flow:py{PYTHON.replace('.', '')}-beam{BEAM}",
         f"gcr.io/python3.9/l3flow:python{PYTHON}",
+        "localhost:5000/l3flow",
+        "us-docker.pkg.dev/my-project/images/l3flow:1@sha256:" + "3" * 64,
         "gcr.io/p/l3flow@sha256:" + "3" * 64,
         "gcr.io/p/happy-3:latest",
     ],
@@ -211,6 +267,18 @@ def test_options_of_beam_that_contradict_ours():
     assert refused("--gpu", "l4", f"--dataflow_service_options={accelerator}") == (
         "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
     )
+    assert refused("--gpu", "l4", "--experiments=use_multiple_sdk_containers") == (
+        "use_multiple_sdk_containers lets processes share a GPU without limits: use --mps"
+    )
+    opened("--experiments=use_multiple_sdk_containers")
+    assert refused("--workers", "3", "--num_workers", "4") == (
+        "--num_workers 4 is more than --workers, which is 3"
+    )
+    assert refused("--worker_zone=europe-west1-b") == (
+        "--worker_zone europe-west1-b is not in --region us-central1"
+    )
+    opened("--worker_zone=us-central1-a", "--num_workers=4")
+    assert refused("--streaming") == "--streaming of Beam is what l3flow sets itself"
     one_process = ["--experiments", "no_use_multiple_sdk_containers"]
     assert refused("--gpu", "l4", "--mps", *one_process) == (
         "--mps needs a process for each core: without no_use_multiple_sdk_containers"

@@ -158,5 +158,7 @@ def test_causes(messages, cause):
 
 def test_refusals_are_one_line():
     assert refusal(400, "a\n b") == "Dataflow refused the job: a b"
+    sent = "POST https://dataflow.googleapis.com/v1b3/projects/p/jobs?%24alt=json: "
+    assert refusal(400, f"{sent}no: such") == "Dataflow refused the job: no: such"
     assert refusal(None, "") == "Dataflow refused the job: without a word"
     assert refusal(401, "x").endswith("(log in: gcloud auth application-default login)")

@@ -258,6 +258,7 @@ def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
     [
         (["--gpu", "l5"], "--gpu must be one of"),
         (["--sdk-container-image", ""], "--sdk-container-image needs the name of an image"),
+        (["--sdk-container-image", "x:1:2"], "--sdk-container-image needs the name of an image"),
         (["--hopp", "1"], "unknown option --hopp, did you mean --hop?"),
         (["--runner", "flink"], "--project needs --runner dataflow"),
         (["--dry-run"], "--dry-run has no place in a template"),
@@ -296,6 +297,7 @@ def test_the_image_plans_itself_and_may_have_another_python(flex, bucket):
         ),
         (["build", "--template", "gs://b/t.json"], "--image needs the name of an image"),
         (["build", "--template", "-", "--image", "a b"], "--image needs the name of an image"),
+        (["build", "--template", "-", "--image", "x:1:2"], "--image needs the name of an image"),
         (["build", "--template", "-", "--image", "i", "--job-name", "j"], "--job-name is for"),
         (["build", "--template", "-", "--image", "i", "--", "--gpu", "l4"], "no options behind --"),
         (["launch", "--template", "gs://b/t.json"], "invalid choice: 'launch'"),
