@@ -19,8 +19,7 @@ actions:
   run     launch it with the options behind --, which are those of l3flow embed and checked as they are
 
 examples:
-  l3flow template build --image us-docker.pkg.dev/my-project/images/l3flow:1 \\
-      --template gs://birds/templates/l3flow.json
+  l3flow template build --image IMAGE --template gs://birds/templates/l3flow.json
   l3flow template run --template gs://birds/templates/l3flow.json \\
       -- --input gs://birds/corpus --output gs://birds/table --gpu l4 --project my-project \\
       --region us-central1 --temp-location gs://birds/temp --sdk-container-image IMAGE

@@ -104,6 +104,11 @@ def checked(
     if f"{temp}/".startswith(f"{args.output.rstrip('/')}/"):
         raise UsageError(f"--temp-location {temp} lies in the table, --output {args.output}")
     gpu, gpus = gpu_of(args.gpu)
+    if gpu and (args.sdk_container_image or "").partition("@")[0].endswith("-cpu"):
+        raise UsageError(
+            f"--sdk-container-image {args.sdk_container_image} is for machines without a GPU: take the "
+            "one that ends in -gpu"
+        )
     machine_type = machine_type_of(args.machine_type, gpu, gpus)
     workers = args.workers or DEFAULT_WORKERS
     _check_beam(beam_options, region=region, workers=workers, shared=gpu is None or args.mps)

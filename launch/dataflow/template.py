@@ -113,7 +113,10 @@ def _with_own_image(args: argparse.Namespace) -> argparse.Namespace:
     """The options with an image that fits: it plans itself, so Beam and Python need not be as here."""
     given = args.sdk_container_image
     fits = given and IMAGE_NAME.fullmatch(given)
-    return argparse.Namespace(**vars(args) | ({"sdk_container_image": "l3flow"} if fits else {}))
+    device = "-cpu" if str(given).endswith("-cpu") else ""
+    return argparse.Namespace(
+        **vars(args) | ({"sdk_container_image": f"l3flow{device}"} if fits else {})
+    )
 
 
 def _refuse_local(flag: str, given: bool | str | list[str]) -> None:

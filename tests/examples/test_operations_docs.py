@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from l3core.table.plan import SHARD_CLIPS
 from launch.dataflow.dashboard import JOBS, PLATFORM, log_filter, metric_names
@@ -67,9 +68,52 @@ def test_commands_are_ones(command, capsys):
     with suppress(SystemExit):
         main([name, "--help"])
     flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    assert {each for each in arguments if each.startswith("--")} <= flags
+    own, _, options = " ".join(arguments).partition(" -- ")
+    assert {each for each in own.split() if each.startswith("--")} <= flags
     if "--input" in arguments:
-        check([each.replace("$", "a-") for each in arguments], build_parser("l3flow embed"))
+        found = (options or own).replace("$", "a-").split()
+        check(
+            found if name == "embed" else [*found, "--runner", "dataflow"], build_parser("l3flow embed")
+        )
+
+
+def exported(name):
+    """A variable of the first run, with others in it."""
+    value = re.search(rf"\b{name}=(\S+)", FIRST_RUN)[1]
+    return re.sub(r"\$(\w+)", lambda found: exported(found[1]), value)
+
+
+def test_the_first_run_takes_the_images_that_cloud_build_pushes():
+    build = yaml.safe_load((REPO / "launch/docker/cloudbuild.yaml").read_text(encoding="utf-8"))
+    values = build["substitutions"] | {"PROJECT_ID": exported("PROJECT")}
+    pushed = {re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], each) for each in build["images"]}
+    pushed = {re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], each) for each in pushed}
+    taken = re.findall(r"image \$IMAGE(-\w+)", FIRST_RUN)
+    assert {exported("IMAGE") + each for each in taken} == {
+        each for each in pushed if ":cache-" not in each
+    }
+    assert f"repositories create {values['_REPOSITORY']} " in FIRST_RUN
+
+
+def test_the_first_run_gives_the_roles_and_apis_that_terraform_gives():
+    terraform = REPO / "launch/dataflow/terraform"
+    accounts = (terraform / "accounts.tf").read_text(encoding="utf-8")
+    needed = {
+        role
+        for name, role in re.findall(r'"(work_\w+)" \{.*?"roles/([\w.]+)"', accounts, re.DOTALL)
+        if name != "work_reads"  # of audio in other buckets
+    }
+    third = FIRST_RUN.partition("**Step 3.**")[2].partition("**Step 4.**")[0]
+    words = third.replace("\\\n", "")
+    given = set(re.findall(r"serviceAccount:\$WORK --role roles/([\w.]+)", words))
+    for loop in re.findall(r"for ROLE in ([^;]*);", words):
+        given |= set(loop.split())
+    assert given == needed
+    services = re.findall(
+        r'"(\w+\.googleapis\.com)"', (terraform / "main.tf").read_text(encoding="utf-8")
+    )
+    enabled = set(re.findall(r"\w+\.googleapis\.com", FIRST_RUN.partition("**Step 2**")[0]))
+    assert {*services} - {"cloudscheduler.googleapis.com"} <= enabled
 
 
 def test_numbers_are_those_of_the_code():

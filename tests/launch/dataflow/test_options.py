@@ -169,6 +169,11 @@ def test_what_is_missing(flag):
             "--machine-type a2-ultragpu-1g comes with an accelerator that --gpu does not know: it has "
             "t4, l4, a100, h100",
         ),
+        (
+            {"gpu": "l4", "sdk_container_image": "gcr.io/p/l3flow:1-cpu"},
+            "--sdk-container-image gcr.io/p/l3flow:1-cpu is for machines without a GPU: take the one "
+            "that ends in -gpu",
+        ),
         ({"gpu": "l4:\uff12"}, "--gpu needs NAME or NAME:NUMBER, got 'l4:\uff12'"),
         *[
             (

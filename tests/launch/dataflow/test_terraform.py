@@ -142,6 +142,12 @@ def test_nobody_has_a_role_that_is_not_needed():
     assert not [word for word in broad for text in TEXT.values() if word in text]
 
 
+def test_the_api_that_gives_roles_in_a_project_is_on():
+    services = TEXT["main.tf"]
+    assert "cloudresourcemanager.googleapis.com" in services
+    assert "logging.googleapis.com" in services
+
+
 def test_what_is_named_is_declared():
     text = "\n".join(TEXT.values())
     variables, locals_ = blocks("variable"), blocks("locals")
