@@ -61,7 +61,7 @@ def execute(
         "host": socket.gethostname(),
         "versions": versions(),
         "weights": weights.origin,
-        "workers": (runner.slots if runner else args.workers) or 1,
+        "workers": (runner.machines if runner else args.workers) or 1,
     }
     if plan.empty:
         return record_unchanged(paths, load_state(paths), plan, info)

@@ -115,7 +115,8 @@ def _embed(
         note_silent(paths, fingerprint, [before] if before else [])
         stack.enter_context(interruptible())
         runner = runner.with_slots() if runner else None
-        workers = run.workers = (runner.slots if runner else args.workers) or 1
+        workers = (runner.slots if runner else args.workers) or 1
+        run.workers = (runner.machines if runner else args.workers) or 1
         plan = _plan(args, paths, inputs, chain(first, listing), spec, weights, run_id, workers)
         run.plan = plan
         with leaving_to_job(paths, held, runner, run_id):

@@ -21,6 +21,7 @@ from l3core.table.failures import Most
 from l3core.windows import GRIDS
 from launch.words import printable
 
+EMAIL = re.compile(r"[-a-zA-Z0-9.]+@[-a-z0-9.]+\.[a-z]+")  # of a service account of Google's
 # Fields of EmbeddingSpec whose flag is called otherwise.
 FLAGS = {"hop_s": "--hop", "model_options": "--model-option"}
 

@@ -33,6 +33,10 @@ class Runner(Protocol):
         """That embed on a machine and share its cores, as far as is known."""
 
     @property
+    def machines(self) -> int | None:
+        """What is paid for, at most: machines, or slots of a cluster; None as `slots`."""
+
+    @property
     def gpu_memory_mb(self) -> int | None:
         """Of a GPU that processes share, what each may use; None: all."""
 

@@ -18,7 +18,7 @@ from launch.dataflow.prices import cost_of
 from launch.dataflow.rest import ENDPOINT, DataflowService
 from launch.dataflow.run import DataflowRunner
 from launch.dataflow.workers import DEFAULT_WORKERS, Workers
-from launch.options import naming
+from launch.options import EMAIL, naming
 from launch.places import reach_places
 from launch.runners import Where
 
@@ -32,7 +32,6 @@ IMAGE_NAME = re.compile(
     r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
-_EMAIL = re.compile(r"[-a-zA-Z0-9.]+@[-a-z0-9.]+\.[a-z]+")
 _NETWORK = re.compile(r"(?:\S+/networks/)?[a-z](?:[-a-z0-9]*[a-z0-9])?")
 _SUBNETWORK = re.compile(r"(?:\S+/)?regions/([^/\s]+)/subnetworks/[a-z](?:[-a-z0-9]*[a-z0-9])?")
 _PYTHON = re.compile(r"(?<![a-z])(?:beam_)?py(?:thon)?[-_]?(3)\.?(\d{1,2})(?!\d)")
@@ -147,7 +146,7 @@ def checked(
 def _check_surroundings(args: argparse.Namespace, region: str) -> None:
     """Hold that the machines' account and networks are names of some."""
     account, network, subnetwork = args.service_account, args.network, args.subnetwork
-    if account is not None and not _EMAIL.fullmatch(account):
+    if account is not None and not EMAIL.fullmatch(account):
         raise UsageError(
             "--service-account needs the email of one, as "
             f"work@my-project.iam.gserviceaccount.com, got {account!r}"

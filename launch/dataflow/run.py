@@ -78,6 +78,11 @@ class DataflowRunner:
         return self.workers.processes
 
     @property
+    def machines(self) -> int:
+        """At most."""
+        return self.workers.most
+
+    @property
     def gpu_memory_mb(self) -> int | None:
         """See `Workers`."""
         return self.workers.gpu_memory_mb

@@ -52,6 +52,11 @@ class FlinkRunner:
     processes: int = 1
     gpu_memory_mb: None = None
 
+    @property
+    def machines(self) -> int | None:
+        """The same as `slots`."""
+        return self.slots
+
     def job(self, run_id: str) -> dict[str, str]:
         """What a lock and a run record say of the job that does a run's work."""
         master = self.cluster.url if self.cluster else LOCAL

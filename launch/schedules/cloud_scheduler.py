@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from l3core.errors import UsageError
+from launch.options import EMAIL
 from launch.schedules.job import Job
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -42,7 +43,16 @@ def posting(job: Job, place: str, url: str, body: dict[str, Any], description: s
         url: of the API.
         body: that is posted.
         description: of the job.
+
+    Raises:
+        UsageError: --service-account is the email of none.
     """
+    account = job.options.service_account
+    if not EMAIL.fullmatch(account):
+        raise UsageError(
+            "--service-account needs the email of the account that launches, as "
+            f"launch@my-project.iam.gserviceaccount.com, got {account!r}"
+        )
     text = json.dumps(body, ensure_ascii=False).encode()
     resource = {
         "name": f"{place}/jobs/{job.name}",
@@ -61,7 +71,7 @@ def posting(job: Job, place: str, url: str, body: dict[str, Any], description: s
             "httpMethod": "POST",
             "headers": {"Content-Type": "application/json"},
             "body": base64.b64encode(text).decode(),
-            "oauthToken": {"serviceAccountEmail": job.options.service_account, "scope": SCOPE},
+            "oauthToken": {"serviceAccountEmail": account, "scope": SCOPE},
         },
     }
     return {f"{job.name}.json": json.dumps(resource, indent=2, ensure_ascii=False) + "\n"}

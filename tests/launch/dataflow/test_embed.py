@@ -75,6 +75,7 @@ def test_the_table_is_that_of_the_local_runner(service, bucket, tmp_path, capsys
     record = json.loads(capsys.readouterr().out)
     assert rows(f"{bucket}/table") == rows(table)
     [job] = service.jobs.values()
+    assert record["workers"] == 4  # machines, not what each does side by side
     assert record["job"] == {"runner": "dataflow", "master": service.master(), "name": job["name"]}
     assert job["name"] == f"l3flow-{record['run_id'].lower()}"
     assert embed(service, bucket) == 0

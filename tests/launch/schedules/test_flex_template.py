@@ -100,6 +100,10 @@ def test_what_is_fired_comes_to_the_launcher_as_the_command_was_given(capsys):
         ([*FLAGS, "--", *EMBED, "--region", "moon"], "--region needs a region"),
         ([*FLAGS, "--", *EMBED, "--root", "/data"], "--root /data: a path of this machine"),
         ([*FLAGS, "--job", "j", "--", *EMBED], "--job is for --to cloud-scheduler"),
+        (
+            [*FLAGS, "--service-account", "fires", "--", *EMBED],
+            "--service-account needs the email of the account that launches",
+        ),
         ([*FLAGS, "--", *EMBED, "--notify", "env:URL"], "--notify has no place in a template"),
     ],
 )
