@@ -208,9 +208,9 @@ def parse_pattern(text: str) -> Pattern:
     there = type_of(fs, path)
     if magic is None or there is not None:  # a name may hold a bracket
         if there == "directory":
-            return Pattern(
-                text, uri, fs, path.rstrip("/"), _is_audio, deep=True, hidden=False, needed=path
-            )
+            bare = path.rstrip("/") or path
+            place = _uri_of(uri, path, bare)
+            return Pattern(text, place, fs, bare, _is_audio, deep=True, hidden=False, needed=bare)
         return _spelt_out(text, uri, fs, path, is_file=there is not None)
     fixed = path[: magic.start()].rpartition("/")[0]
     if path.startswith("/"):

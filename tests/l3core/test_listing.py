@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from l3core.errors import UsageError
 from l3core.listing import clip_id_of, common_root, list_inputs, parse_pattern
 from l3core.storage import describe, write_bytes
+from tests.corpus import upload
 
 
 def make(folder, *names):
@@ -170,6 +171,19 @@ def test_common_root(patterns, root):
 def test_the_root_of_a_folder_is_the_folder(tmp_path):
     make(tmp_path, "a/b.wav")
     assert common_root([parse_pattern(str(tmp_path / "a"))]) == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize("slashes", ["", "/", "//"])
+def test_a_folder_of_a_store_may_end_in_slashes(store, tmp_path, slashes):
+    _, bucket = store
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio/a.wav").write_bytes(b"a")
+    upload(tmp_path, bucket)
+    folder = parse_pattern(f"{bucket}/audio{slashes}")
+    assert [one.uri for one in list_inputs([folder])] == [f"{bucket}/audio/a.wav"]
+    assert folder.names(f"{bucket}/audio/b.wav")
+    assert not folder.spelt_out
+    assert common_root([folder]) == f"{bucket}/audio"
 
 
 def test_common_root_of_two_stores():
