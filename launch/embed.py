@@ -188,7 +188,9 @@ def _embed(
     reach_places({"--input": args.input, "--weights": args.weights})
     places = {"--output": args.output}
     if args.dry_run:
-        preview_table(args, paths, spec, where_of(args, beam_options, places))
+        where = where_of(args, beam_options, places)
+        reach_places({"--temp-location": args.temp_location})
+        preview_table(args, paths, spec, where)
         return DONE
     runner = runner_of(args, beam_options, places)
     runner = adapt(runner) if adapt else runner

@@ -200,8 +200,9 @@ def test_a_dry_run_refuses_what_the_run_would(api, bucket, capsys):
     assert "l4 is offered with g2-* only" in capsys.readouterr().err
 
 
-def test_a_bucket_for_staging_that_is_not_there_is_one_line(api, bucket, capsys):
-    assert embed(api, bucket, "--temp-location", "gs://no-such-bucket/temp") == 2
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_a_bucket_for_staging_that_is_not_there_is_one_line(api, bucket, capsys, more):
+    assert embed(api, bucket, "--temp-location", "gs://no-such-bucket/temp", *more) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("l3flow: --temp-location gs://no-such-bucket/temp: ")
     assert api.log == []
