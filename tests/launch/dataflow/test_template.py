@@ -23,6 +23,7 @@ from tests.dataflow_api import problem, run_staged
 from tests.flex_templates import REQUEST, SCHEMA, SPEC, FlexApi, arguments, errors_of
 
 IMAGE = "europe-docker.pkg.dev/my-project/images/l3flow:1"
+SUBNETWORK = "regions/us-central1/subnetworks/s"
 
 
 @contextmanager
@@ -202,7 +203,16 @@ def test_a_run_is_found_by_the_id_of_its_own_job(api, tmp_path):
 
 
 def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
-    more = ("--gpu", "l4", "--machine-type", "g2-standard-16", "--disk-size", "60", "--subnetwork", "s")
+    more = (
+        "--gpu",
+        "l4",
+        "--machine-type",
+        "g2-standard-16",
+        "--disk-size",
+        "60",
+        "--subnetwork",
+        SUBNETWORK,
+    )
     beam = (
         "--worker_zone",
         "us-central1-a",
@@ -236,7 +246,7 @@ def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
                 "machineType": "g2-standard-16",
                 "maxWorkers": 4,
                 "diskSizeGb": 60,
-                "subnetwork": "s",
+                "subnetwork": SUBNETWORK,
                 "serviceAccountEmail": "w@p.iam.gserviceaccount.com",
                 "launcherMachineType": "e2-standard-4",
                 "workerZone": "us-central1-a",
