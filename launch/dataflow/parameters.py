@@ -115,7 +115,9 @@ def flags_of(parameters: Mapping[str, str]) -> list[str]:
         if not text and not action.required:  # a field that was left empty
             continue
         if action.nargs == 0:
-            found += [flag] if is_true(name, text) else []
+            on, off = flag, f"--no-{flag.removeprefix('--')}"
+            said = on if is_true(name, text) else off
+            found += [said] if said in action.option_strings else []
         elif action.nargs == "+":
             texts = _texts(name, text)
             if bad := [each for each in texts if each.startswith("-")]:

@@ -66,6 +66,9 @@ class WideEngine:
         vectors[:, : len(EXTREMES)] = EXTREMES
         return vectors
 
+    def gpu_memory_bytes(self):
+        return None
+
 
 def load(spec, weights, *, batch_size):
     return WideEngine(spec)

@@ -56,6 +56,7 @@ def test_google_takes_the_spec():
 def test_each_flag_of_the_command_is_a_parameter_or_has_a_reason():
     parser = embed.build_parser("l3flow embed")
     flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+    flags -= {"--no-compact-encoding"}  # `false` of the other
     left_out = set(WITHOUT) | set(OF_THE_LAUNCH)
     assert left_out <= flags
     names = {f"--{name.replace('_', '-')}" for name in actions()}
@@ -106,6 +107,8 @@ def test_any_text_comes_back(inputs, root):
     ("parameters", "flags"),
     [
         ({"prune": "false"}, []),
+        ({"compact_encoding": "true"}, ["--compact-encoding"]),
+        ({"compact_encoding": "false"}, ["--no-compact-encoding"]),
         ({"prune": "TRUE"}, ["--prune"]),
         ({"hop": ""}, []),
         ({"input": "gs://b/[ab].wav"}, ["--input", "gs://b/[ab].wav"]),
