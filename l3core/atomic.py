@@ -1,5 +1,6 @@
 """Putting an object in place: whole or not at all, over what is there or only where nothing is."""
 
+import errno
 import os
 import posixpath
 import tempfile
@@ -24,6 +25,9 @@ def writing(uri: str) -> Iterator[BinaryIO]:
     """A file object whose content appears at `uri` whole when the block ends, or not at all.
 
     It can be read again before that; what goes to a store is on the disk of this machine until then.
+
+    Raises:
+        OSError: it cannot be written, or it is a device, a pipe or a folder.
     """
     fs, path = filesystem(uri)
     if not is_disk(fs):
@@ -34,6 +38,7 @@ def writing(uri: str) -> Iterator[BinaryIO]:
             fs.put_file(file.name, path)
         return
     make_folder(fs, path)
+    _hold_regular(path)
     # a local file is written beside its place and renamed
     target = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
@@ -46,6 +51,18 @@ def writing(uri: str) -> Iterator[BinaryIO]:
         if os.path.exists(target):
             os.unlink(target)
         raise
+
+
+def _hold_regular(path: str) -> None:
+    """Let nothing but a file be replaced by one: `/dev/stdout` or `/dev/null` would be it for everybody.
+
+    Raises:
+        OSError: it is something else.
+    """
+    # /dev/stdout leads to a file where that is standard output
+    of_a_process = os.path.islink(path) and os.readlink(path).startswith("/proc/")
+    if of_a_process or (os.path.exists(path) and not os.path.isfile(path)):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
 def write_bytes(uri: str, content: bytes) -> None:
