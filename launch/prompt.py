@@ -38,17 +38,39 @@ def converse(asking: "Asking", show: Callable[[Any], object]) -> None:
     print_views(asking)
     print(".help tells more, .quit leaves")
     with _remembering():
-        for typed in _typed():
-            if typed in (".quit", ".exit"):
+        lines: list[str] = []
+        typing = True
+        while True:
+            try:
+                typing = True
+                lines.append(input(NEXT if lines else FIRST))
+                typing = False
+                text = "\n".join(lines).strip()
+                if not text or text.startswith(".") or is_whole(text):
+                    lines.clear()
+                    if not _do(asking, text, show):
+                        return
+            except EOFError:
+                print()
                 return
-            if typed == ".help":
-                print(HELP)
-            elif typed == ".views":
-                print_views(asking)
-            elif typed.startswith("."):
-                _say(f"there is no {typed.split()[0]}; there are .views, .help and .quit")
-            else:
-                _answer(asking, typed, show)
+            except KeyboardInterrupt:  # whenever it comes
+                lines.clear()
+                print() if typing else _say("interrupted")
+
+
+def _do(asking: "Asking", typed: str, show: Callable[[Any], object]) -> bool:
+    """Do what was typed; False where that is to leave."""
+    if typed in (".quit", ".exit"):
+        return False
+    if typed == ".help":
+        print(HELP)
+    elif typed == ".views":
+        print_views(asking)
+    elif typed.startswith("."):
+        _say(f"there is no {typed.split()[0]}; there are .views, .help and .quit")
+    elif typed:
+        _answer(asking, typed, show)
+    return True
 
 
 def print_views(asking: "Asking") -> None:
@@ -73,34 +95,12 @@ def history_file() -> Path:
     return Path(state).expanduser() / "l3flow" / "query_history"
 
 
-def _typed() -> Iterator[str]:
-    """Each question or command as it is complete."""
-    lines: list[str] = []
-    while True:
-        try:
-            lines.append(input(NEXT if lines else FIRST))
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            print()
-            lines = []
-            continue
-        text = "\n".join(lines).strip()
-        if not text or text.startswith(".") or is_whole(text):
-            lines = []
-            if text:
-                yield text
-
-
 def _answer(asking: "Asking", sql: str, show: Callable[[Any], object]) -> None:
     try:
         asking.follow()
         asking.ask(sql, show)
     except (UsageError, RunError, StorageError, OSError) as error:
         _say(str(error))
-    except KeyboardInterrupt:
-        _say("interrupted")
 
 
 def _say(words: str) -> None:
