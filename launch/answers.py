@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l3core.errors import UsageError
 from launch.words import printable
 
 ROW_GROUP_BYTES = 32 * 2**20
@@ -101,9 +102,9 @@ def first_rows(rows: pa.RecordBatchReader, most: int) -> tuple[pa.Table, bool]:
 def cells_of(table: pa.Table) -> list[tuple[str, ...]]:
     """Rows in words, each cell in one line."""
     columns = []
-    for column in map(_datable, table.columns):
-        form = partial(_cell, single=pa.types.is_float32(_inner(column.type)))
-        columns.append([form(value) for value in column.to_pylist()])
+    for field, column in zip(table.schema, table.columns):
+        form = partial(_cell, single=pa.types.is_float32(_inner(field.type)))
+        columns.append([form(value) for value in _as_python(field.name, column)])
     return list(zip(*columns))
 
 
@@ -162,14 +163,25 @@ def _renamed(schema: pa.Schema) -> pa.Schema:
 def _values(rows: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
     """Rows of Python's values; a whole number is an int, whatever DuckDB adds up in."""
     for batch in rows:
-        yield from zip(*(map(_plain, column.to_pylist()) for column in map(_datable, batch.columns)))
+        columns = zip(batch.schema.names, batch.columns)
+        yield from zip(*(map(_plain, _as_python(name, column)) for name, column in columns))
 
 
-def _datable(column: Any) -> Any:
-    """A column without nanoseconds, which Python's times do not have."""
+def _as_python(name: str, column: Any) -> list[Any]:
+    """The values of a column, times without nanoseconds, which Python's do not have.
+
+    Raises:
+        UsageError: dates that Python does not have, either.
+    """
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return column
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    try:
+        return list(column.to_pylist())
+    except OverflowError:
+        raise UsageError(
+            f"SQL: {name} has dates before year 1 or after 9999: select {name}::VARCHAR, or "
+            "--format parquet"
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -55,9 +55,10 @@ class Parser(argparse.ArgumentParser):
         """Options in `argv` that are not of this parser.
 
         Looked for before parsing, so that a misspelt flag is told as such and not as one that lacks.
+        A comment of SQL, two dashes and a space, is none.
         """
         known = set(self.flags())
-        given = [token.partition("=")[0] for token in argv if token.startswith("--")]
+        given = [token.partition("=")[0] for token in argv if re.match(r"--(?!\s)", token)]
         return [flag for flag in given if flag not in known and flag != "--"]
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:

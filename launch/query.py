@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from launch.options import Parser, add_output_flags, add_table_flag, naming, writing_to
 from launch.output import screen_of
-from launch.words import printable
+from launch.words import printable, visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -160,10 +160,11 @@ def _open(args: argparse.Namespace, paths: "TablePaths") -> "Asking":
 def _refuse_within(output: str, paths: "TablePaths") -> None:
     """Let no answer lie among the files of the table that it is about."""
     from l3core import storage
+    from l3core.containment import leads_out
     from l3core.errors import UsageError
 
     with naming("--output"):
-        if storage.beginning_below(storage.absolute(output)).startswith(paths.at("")):
+        if storage.absolute(output) == paths.root or not leads_out(storage.absolute(output), paths.root):
             raise UsageError(f"{output} lies in the table")
 
 
@@ -224,6 +225,10 @@ def show(rows: "pa.RecordBatchReader", file: TextIO | None = None) -> int:
 
     schema = rows.schema
     shown, more = first_rows(rows, MOST_ROWS)
+    if schema.names == ["explain_key", "explain_value"]:  # a plan is drawn in lines
+        for plan in shown["explain_value"].to_pylist():
+            print(visible(str(plan)).rstrip("\n"), file=file)
+        return len(shown)
     numbers = [is_number(field.type) for field in schema]
     for line in aligned(list(map(printable, schema.names)), cells_of(shown), numbers=numbers):
         print(line, file=file)

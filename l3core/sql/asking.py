@@ -130,6 +130,10 @@ class Asking:
             self._look_at(state)
 
     def _run(self, sql: str, take: Callable[[pa.RecordBatchReader], T]) -> T | None:
+        try:
+            sql.encode()
+        except UnicodeEncodeError:
+            raise UsageError("SQL: is no text in UTF-8") from None
         statements = self.connection.extract_statements(sql)
         if not statements:
             raise UsageError("no SQL: nothing is asked")

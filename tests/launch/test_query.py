@@ -211,6 +211,12 @@ def test_a_result_of_crossval_has_its_views(ask, tmp_path):
         (["SELECT 1", "--output", "/proc/a.csv"], "--output /proc/a.csv: cannot write there"),
         (["SELECT 1", "--output", "{table}/a.csv"], "lies in the table"),
         (["SELECT 1", "--output", "{table}"], "lies in the table"),
+        (["SELECT 1", "--output", "{folder}/link/a.csv"], "lies in the table"),
+        (["SELECT 1", "--output", "{folder}/away"], "lies in the table"),
+        (["SELECT 1", "--output", "{folder}/pipe"], "/pipe: cannot write there: it is no regular file"),
+        (["SELECT 1", "--output", "{folder}"], ": cannot write there: it is no regular file"),
+        (["SELECT '\udcff'"], "SQL: is no text in UTF-8"),
+        (["-- all\nselec"], "SQL: Parser error in line 2, column 1: syntax error"),
         (["SET VARIABLE x = 1", "--output", "{folder}/a.csv"], "has no rows to write"),
         (["@/nowhere.sql"], "SQL @/nowhere.sql: cannot read it: No such file"),
         (["@{table}"], "cannot read it: Is a directory"),
@@ -222,10 +228,42 @@ def test_a_result_of_crossval_has_its_views(ask, tmp_path):
     ],
 )
 def test_what_is_wrong_is_one_line(ask, table, tmp_path, flags, words):
+    (tmp_path / "link").symlink_to(table)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "away").symlink_to(next(table.glob("clips/*/*.parquet")))
     named = [flag.format(table=table, folder=tmp_path) for flag in flags]
     code, out, err = ask(*named)
     assert (code, out, err.count("\n")) == (2, b"", 1)
     assert words in err
+
+
+@pytest.mark.parametrize("flags", [[], ["--format", "csv"], ["--json"]])
+@pytest.mark.parametrize(
+    "value", ["DATE '10000-01-01'", "'infinity'::TIMESTAMP", "[DATE '0044-03-15 (BC)']"]
+)
+def test_dates_beyond_pythons_are_told(ask, flags, value):
+    code, _, err = ask(f"SELECT 1 AS a, {value} AS late", *flags)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "late has dates before year 1 or after 9999: select late::VARCHAR, or --format parquet" in err
+
+
+def test_dates_beyond_pythons_go_where_python_does_not_look(ask, tmp_path):
+    assert ask("SELECT 'infinity'::DATE AS late", "--output", str(tmp_path / "a.parquet"))[0] == 0
+    assert pq.read_table(tmp_path / "a.parquet")["late"].cast(pa.int32()).to_pylist() == [2**31 - 1]
+
+
+def test_sql_may_begin_with_a_comment(ask):
+    code, out, _ = ask("-- how many\nSELECT count(*) AS n FROM clips")
+    assert (code, out) == (0, b"n\n3\n")
+
+
+def test_a_plan_is_shown_in_its_lines(ask):
+    code, out, _ = ask("EXPLAIN SELECT clip_id FROM windows WHERE start_s > 1")
+    assert code == 0
+    assert "\\x0a" not in out.decode()
+    assert len(out.decode().splitlines()) > 5
+    _, out, _ = ask("SELECT 'physical_plan' AS explain_key, chr(10) || chr(27) AS explain_value")
+    assert out == b"\n\\x1b\n"
 
 
 def test_no_table_there_and_an_unfinished_run(tmp_path, capsys):
