@@ -77,11 +77,13 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from functools import partial
 
     from l3core.search.ranking import Search
+    from l3core.storage import as_text
     from l3core.table.read import following_commits
     from l3core.table.state import choose_spec, existing_state
     from launch.places import reach_places
     from launch.tables import table_of
 
+    args.clips = list(map(as_text, args.clips))  # as the table has them
     paths = table_of(args)
     reach_places({"--file": args.file})
     by = args.by or ("window" if args.at else "mean")

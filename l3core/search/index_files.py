@@ -129,7 +129,7 @@ def current_facts(partition: Partition, of: str) -> IndexFacts:
     facts = read_facts(partition, of)
     where = partition.paths.root
     if facts is None:
-        raise TableError(f"no index of {of} in {where}: {_again(of)}, or leave --index out")
+        raise TableError(f"no index of {of} in {where}: {_build(of)}, or leave --index out")
     if facts.commit != partition.commit:
         raise TableError(
             f"the index of {of} in {where} is stale, it covers commit {facts.commit} and commit "
@@ -264,5 +264,9 @@ def _keys(partition: Partition, facts: IndexFacts) -> Iterator[pq.ParquetFile]:
         raise TableError(f"{place} is damaged: {_again(facts.of)}") from error
 
 
+def _build(of: str) -> str:
+    return f"run l3flow index --of {of}"
+
+
 def _again(of: str) -> str:
-    return f"run l3flow index --of {of} again"
+    return f"{_build(of)} again"

@@ -145,9 +145,12 @@ def file_query(embedder: Embedder, file: str, *, by: str, silent: bool) -> Query
     """
     pieces: list[_Piece] = []
     total, done = None, 0
+    found = storage.named(file)
+    if found.absent:
+        raise UsageError(f"--file {file}: there is no such file")
     with ExitStack() as stack:
         try:
-            audio = stack.enter_context(open_pinned(storage.named(file)))
+            audio = stack.enter_context(open_pinned(found))
             recording = stack.enter_context(Recording(audio))
             count = embedder.window_count(recording.info)
             if by == "window":

@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from l3core.errors import TableError
+from l3core.storage import as_text
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.row_groups import OpenFile, groups_with, opened
 from l3core.table.state import TableState
@@ -106,7 +107,7 @@ def select(
     names = METADATA if columns is None else tuple(_listed(columns))
     if unknown := [name for name in names if name not in METADATA]:
         raise TableError(f"columns must be of {', '.join(METADATA)}, got {', '.join(unknown)}")
-    wanted = None if clips is None else pa.array(sorted({*_listed(clips)}), pa.string())
+    wanted = None if clips is None else pa.array(sorted({*map(as_text, _listed(clips))}), pa.string())
     expression = None if where is None else _expression(where)
     return Selection(names, wanted, expression, _named(expression))
 

@@ -146,11 +146,12 @@ def test_an_index_says_what_memory_it_wants(table, capsys):
         (["002.wav", "-k", "0"], "needs at least 1"),
         (["002.wav", "--by", "best"], "invalid choice: 'best'"),
         (["002.wav", "--spec", "s0"], "--spec s0 is none of the specs"),
-        (["002.wav", "--file", "/no/such.wav"], "--file /no/such.wav: vanished"),
+        (["002.wav", "--file", "/no/such.wav"], "--file /no/such.wav: there is no such file"),
+        (["002\udcff.wav"], "no clip '002\\ue0ff.wav' in"),
         (["002.wav", "--file", __file__], "unreadable: "),
         (["002.wav", "--json", "--format", "csv"], "--json is --format json"),
         (["002.wav", "--silent", "--index"], "an index has no silent windows"),
-        (["002.wav", "--index"], "no index of clips in"),
+        (["002.wav", "--index"], ": run l3flow index --of clips, or leave --index out"),
     ],
 )
 def test_what_cannot_be_answered(table, capsys, flags, part):
