@@ -121,6 +121,8 @@ def make_feed(
     labels: Mapping[str, Any] | None,
     seed: int | None,
     buffer_rows: int,
+    batch_size: int | None = None,
+    share: tuple[int, int] | None = None,
 ) -> Feed:
     """A table's last commit to train on.
 
@@ -133,13 +135,23 @@ def make_feed(
         labels: clip id -> number, or several; windows of other clips are left out.
         seed: shuffles rows; None leaves them in the table's order.
         buffer_rows: rows among which rows are shuffled.
+        batch_size: rows in a batch that will be asked for; like the share it is only checked.
+        share: (number, of how many).
 
     Raises:
-        UsageError: labels that are no numbers, or of no clip of the table, or no room to shuffle.
+        UsageError: labels that are no numbers, or of no clip of the table, no room to shuffle, or no
+            such batch, share or seed.
         TableError: as `read_windows`.
     """
-    if buffer_rows < 1:
-        raise UsageError(f"buffer_rows must be at least 1, got {buffer_rows}")
+    for name, value, least in (
+        ("buffer_rows", buffer_rows, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"{name} must be at least {least}, got {value}")
+    if share is not None and not 0 <= share[0] < share[1]:
+        raise UsageError(f"share must be (number, of how many), numbers from 0, got {share}")
     shown = (columns,) if isinstance(columns, str) else tuple(columns)
     needed, known = shown, None
     if labels is not None:

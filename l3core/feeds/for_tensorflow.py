@@ -48,7 +48,7 @@ def tensorflow_dataset(
         share: (number, of how many): one of several readers that have each row once between them.
 
     Raises:
-        UsageError: labels that are no numbers or of no clip of the table.
+        UsageError: labels that are no numbers or of no clip of the table, no such batch, share or seed.
         TableError: as `l3core.read_windows`.
     """
     import tensorflow as tf
@@ -62,6 +62,8 @@ def tensorflow_dataset(
         labels=labels,
         seed=seed,
         buffer_rows=buffer_rows,
+        batch_size=batch_size,
+        share=share,
     )
     pair = labels is not None and not feed.columns
     epochs = count()

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from l3core.errors import UsageError
 from l3core.feeds.feed import BUFFER_ROWS, EMBEDDING, LABEL, Feed, Share, make_feed
 
 
@@ -91,7 +90,7 @@ def torch_dataset(
         share: (rank, ranks); None asks `torch.distributed`, if it is in use.
 
     Raises:
-        UsageError: labels that are no numbers or of no clip of the table.
+        UsageError: labels that are no numbers or of no clip of the table, no such batch, share or seed.
         TableError: as `l3core.read_windows`.
     """
     feed = make_feed(
@@ -103,9 +102,9 @@ def torch_dataset(
         labels=labels,
         seed=seed,
         buffer_rows=buffer_rows,
+        batch_size=batch_size,
+        share=share,
     )
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     return WindowsDataset(feed, batch_size, None if share is None else Share(*share))
 
 

@@ -46,6 +46,23 @@ def test_each_row_once_in_an_order_of_its_own(made, buffer_rows, batch_size):
     assert len({tuple(order) for order in (first, *other, everything)}) == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size must be at least 1, got -1"),
+        ({"share": (2, 2)}, "share must be (number, of how many), numbers from 0, got (2, 2)"),
+        ({"share": (-1, 2)}, "got (-1, 2)"),
+        ({"share": (0, 0)}, "got (0, 0)"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_read(options, words):
+    with pytest.raises(UsageError) as caught:
+        make_feed("/no/table", None, **(OPTIONS | options))
+    assert words in str(caught.value)
+
+
 def test_epochs_of_a_single_row_group_differ(made):
     feed = feed_of(made[0], seed=3)
     feed = replace(feed, pieces=feed.pieces[:1])
