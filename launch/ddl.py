@@ -46,7 +46,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     for flag, name in {"--name": args.name, "--integration": args.integration}.items():
         if not re.fullmatch(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", name, re.ASCII):
             parser.error(f"{flag} needs names of letters, digits, _ and -, parted by dots, got {name!r}")
-    from l3core.table.read import vector_size
+    from l3core.table.row_groups import vector_size
     from l3core.table.state import choose_spec
     from launch.dialects import Source, statements
     from launch.tables import open_table

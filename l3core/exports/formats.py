@@ -15,7 +15,7 @@ import pyarrow as pa
 from l3core import storage
 from l3core.errors import UsageError
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
-from l3core.table.read import vector_size
+from l3core.table.row_groups import vector_size
 from l3core.table.state import TableState
 
 NOTE = "l3flow.json"

@@ -31,7 +31,7 @@ from l3core.search.sampling import (
     indexed_rows,
 )
 from l3core.search.vectors import Partition, Rows
-from l3core.table.read import vector_size
+from l3core.table.row_groups import vector_size
 
 # Numbers of a vector as they are stored: bytes each, and FAISS's name.
 STORED = {"f32": (4, None), "f16": (2, "QT_fp16"), "i8": (1, "QT_8bit")}

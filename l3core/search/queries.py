@@ -19,7 +19,7 @@ from l3core.search.vectors import Group, Partition, Rows, directions, map_groups
 from l3core.segments import Segment
 from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
-from l3core.table.read import vector_size
+from l3core.table.row_groups import vector_size
 from l3core.table.state import read_spec
 from l3core.weights import Weights, read_h5
 

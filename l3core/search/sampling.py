@@ -18,7 +18,7 @@ from l3core.search.vectors import (
     sum_group,
     whole_sums,
 )
-from l3core.table.read import vector_size
+from l3core.table.row_groups import vector_size
 
 SAMPLE_BYTES = 256 * 2**20
 QUERIES = 100

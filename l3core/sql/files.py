@@ -6,17 +6,17 @@ is one `pread`, in a store one ranged request of just these bytes.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import fsspec
 
 from l3core import storage
 from l3core.errors import RunError
 from l3core.stores import filesystem, is_disk
+from l3core.table.places import first_there
 
 PROTOCOL = "l3flow"
 # All names begin so; DuckDB's locks leave what is below a folder.
@@ -24,7 +24,6 @@ BASE = f"{PROTOCOL}://table/"
 _SINCE = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 ReadAt = Callable[[int, int], bytes]
-T = TypeVar("T")
 
 
 class Stored(NamedTuple):
@@ -208,14 +207,6 @@ def _open_stored(found: Stored, noting: Callable[[], Any]) -> _Handle:
             return first_there(found.places, partial(_fetch, start=at, end=at + length))
 
     return _Handle(found.size_bytes, read_at)
-
-
-def first_there(places: Sequence[str], action: Callable[[str], T]) -> T:
-    """What an action gives of the first place where there is something."""
-    for place in places[:-1]:
-        with suppress(FileNotFoundError):
-            return action(place)
-    return action(places[-1])
 
 
 def _open_on_disk(uri: str, *, size_bytes: int) -> tuple[int, int]:

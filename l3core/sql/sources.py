@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import UsageError
-from l3core.sql.files import BASE, Made, Stored, first_there
+from l3core.sql.files import BASE, Made, Stored
 from l3core.sql.text import glob_text
 from l3core.sql.views import (
     RUN_COLUMNS,
@@ -23,6 +21,8 @@ from l3core.sql.views import (
 from l3core.table.failed import ended_at, failed_runs
 from l3core.table.json_objects import read_json
 from l3core.table.layout import TablePaths
+from l3core.table.places import places_of
+from l3core.table.row_groups import vector_size
 from l3core.table.state import TableState, read_spec
 
 RUNS, SPECS = "runs.json", "specs.json"
@@ -52,7 +52,7 @@ def serve_state(
     sources = Sources(
         windows=[BASE + path for path in state.windows(fingerprint)],
         clips=[BASE + path for path in state.ledger(fingerprint)],
-        vector_size=_vector_size(paths, state, fingerprint),
+        vector_size=vector_size(paths, state, fingerprint) or 1,
         runs=json_file(BASE + RUNS, RUN_COLUMNS),
         specs=json_file(BASE + SPECS, SPEC_COLUMNS),
         crossval={name: BASE + _result_name(name) for name in results},
@@ -79,7 +79,7 @@ def plain_sources(
     return Sources(
         windows=places(state.windows(fingerprint)),
         clips=places(state.ledger(fingerprint)),
-        vector_size=_vector_size(paths, state, fingerprint),
+        vector_size=vector_size(paths, state, fingerprint) or 1,
         runs=json_text([picked(row, RUN_COLUMNS) for row in run_rows(paths)], RUN_COLUMNS),
         specs=json_text([picked(row, SPEC_COLUMNS) for row in spec_rows(paths, state)], SPEC_COLUMNS),
         crossval={name: glob_text(uri) for name, uri in results.items()},
@@ -135,18 +135,5 @@ def _result_name(name: str) -> str:
 
 
 def _stored(paths: TablePaths, state: TableState, path: str) -> Stored:
-    staged = (state.pending or {"staged": {}})["staged"].get(path)
-    places = (path,) if staged is None else (path, staged, path)
     facts = state.files[path]
-    return Stored(tuple(map(paths.at, places)), facts["bytes"], facts["sha256"])
-
-
-def _vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
-    """Numbers in an embedding; 1 where there is none."""
-    for path in state.windows(fingerprint):
-        facts = state.files[path]
-        if facts["rows"] and "vector_bytes" in facts:
-            return int(facts["vector_bytes"] // (4 * facts["rows"]))
-        with first_there(_stored(paths, state, path).places, storage.reading) as file:
-            return int(pq.read_schema(file).field("embedding").type.list_size)
-    return 1
+    return Stored(places_of(paths, state, path), facts["bytes"], facts["sha256"])

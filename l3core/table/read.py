@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.storage import as_text
 from l3core.table.layout import TablePaths
-from l3core.table.row_groups import groups_with, matrix, opened
+from l3core.table.row_groups import matrix, opened, vector_size
 from l3core.table.selection import METADATA, METADATA_SCHEMA, Selection, select
-from l3core.table.state import TableState, choose_spec, existing_state, read_spec
+from l3core.table.state import TableState, choose_spec, existing_state
 
 __all__ = ["METADATA", "ClipVectors", "following_commits", "read_clip_vectors", "read_windows"]
 T = TypeVar("T")
@@ -84,7 +86,7 @@ def read_windows(
 def read_clip_vectors(
     table: str | os.PathLike[str], spec: str | None, clips: Sequence[str]
 ) -> ClipVectors:
-    """The vectors of some clips, straight into one array: the only copy there ever is.
+    """The vectors of some clips, each copied once, to its place in one array.
 
     Of a row group without any of the clips nothing is read, and of the others two columns first, to
     know where each vector goes.
@@ -130,17 +132,6 @@ def table_paths(table: str | os.PathLike[str]) -> TablePaths:
     return TablePaths(storage.absolute(os.fspath(table)).rstrip("/"))
 
 
-def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
-    """Numbers in a vector of a spec, as its windows tell or, where it has none, its description."""
-    for path in state.windows(fingerprint):
-        with opened(paths, state, path) as (parquet, _):
-            return parquet.schema_arrow.field("embedding").type.list_size
-    described = None
-    if state.pending is not None and state.pending["record"].get("fingerprint") == fingerprint:
-        described = state.pending["spec"]  # its file may not be there yet
-    return (described or read_spec(paths, fingerprint))["spec"].get("embedding_size") or 0
-
-
 def read_state(
     paths: TablePaths, state: TableState, spec: str | None, selection: Selection
 ) -> tuple[pa.Table, np.ndarray]:
@@ -151,18 +142,8 @@ def read_state(
         TableError: as `read_windows`.
     """
     fingerprint = choose_spec(paths, state, spec)
-    ledger = selection.ledger(paths, state, fingerprint)
     needed = list(dict.fromkeys(["clip_id", "window", *selection.read]))
-    parts, kept = [pa.schema([METADATA_SCHEMA.field(name) for name in needed]).empty_table()], []
-    for path in state.windows(fingerprint):
-        with opened(paths, state, path) as windows:
-            for group in selection.groups(windows):
-                rows = windows.parquet.read_row_group(group, needed)
-                places = selection.kept(rows, ledger)
-                rows = rows if places is None else rows.take(places)
-                parts.append(rows)
-                kept.append(_Kept(path, group, places, len(rows)))
-    rows = pa.concat_tables(parts)
+    rows, kept = _chosen(paths, state, fingerprint, selection, needed)
     order = pc.sort_indices(rows, [("clip_id", "ascending"), ("window", "ascending")]).to_numpy()
     if not np.array_equal(order, np.arange(len(order))):
         rows = rows.take(order)
@@ -173,19 +154,38 @@ def read_state(
     return rows.select(selection.columns), _gathered(paths, state, fingerprint, kept, order)
 
 
+def _chosen(
+    paths: TablePaths,
+    state: TableState,
+    fingerprint: str,
+    selection: Selection,
+    columns: Sequence[str],
+) -> tuple[pa.Table, list[_Kept]]:
+    """The rows that are asked for, without their vectors, and where those are."""
+    ledger = selection.ledger(paths, state, fingerprint)
+    parts, kept = [pa.schema([METADATA_SCHEMA.field(name) for name in columns]).empty_table()], []
+    for path in state.windows(fingerprint):
+        with opened(paths, state, path) as windows:
+            for group in selection.groups(windows):
+                rows = windows.parquet.read_row_group(group, columns)
+                places = selection.kept(rows, ledger)
+                rows = rows if places is None else rows.take(places)
+                parts.append(rows)
+                kept.append(_Kept(path, group, places, len(rows)))
+    return pa.concat_tables(parts), kept
+
+
 def _gathered(
     paths: TablePaths, state: TableState, fingerprint: str, kept: Sequence[_Kept], order: np.ndarray
 ) -> np.ndarray:
     """Vectors of rows of row groups, straight to their places in one matrix; `order` is of them all."""
-    if not len(order):
-        return np.empty((0, vector_size(paths, state, fingerprint)), np.float32)
     target = np.empty_like(order)
     target[order] = np.arange(len(order))
     size = vector_size(paths, state, fingerprint)
     vectors, done = np.empty((len(order), size), np.float32), 0
-    for path in dict.fromkeys(one.path for one in kept):
+    for path, here in groupby((one for one in kept if one.rows), key=lambda one: one.path):
         with opened(paths, state, path) as (parquet, _):
-            for _, group, places, count in (one for one in kept if one.path == path and one.rows):
+            for _, group, places, count in here:
                 _place(parquet, group, places, target[done : done + count], vectors)
                 done += count
     return vectors
@@ -221,34 +221,10 @@ def _place(
 def _read_vectors(
     paths: TablePaths, state: TableState, spec: str | None, clips: Sequence[str]
 ) -> ClipVectors:
-    files = state.windows(choose_spec(paths, state, spec))
-    asked = pa.array(clips, pa.string())
-    ordered = pc.take(asked, pc.sort_indices(asked))
-    places, windows, ends, size = [], [], [0], 0
-    for path in files:
-        with opened(paths, state, path) as (parquet, _):
-            size = parquet.schema_arrow.field("embedding").type.list_size
-            for group in groups_with(parquet, ordered):
-                found = parquet.read_row_group(group, ["clip_id", "window"])
-                place = pc.index_in(found["clip_id"], asked).combine_chunks()
-                places.append(place.fill_null(-1).to_numpy(zero_copy_only=False))
-                windows.append(found["window"].to_numpy())
-                ends.append(ends[-1] + len(found))
-    if not places:
-        return ClipVectors(np.empty((0, size), np.float32), np.empty(0, np.int64))
-    place = np.concatenate(places).astype(np.int64)
-    order = np.lexsort((np.concatenate(windows), place))
-    order = order[np.searchsorted(place[order], 0) :]  # rows of other clips are in front
-    row_of = np.full(len(place), -1, np.int64)
-    row_of[order] = np.arange(len(order))
-    vectors = np.empty((len(order), size), np.float32)
-    number = 0
-    for path in files:
-        with opened(paths, state, path) as (parquet, _):
-            for group in groups_with(parquet, ordered):
-                rows = row_of[ends[number] : ends[number + 1]]
-                number += 1
-                if (rows >= 0).any():
-                    read = parquet.read_row_group(group, ["embedding"])["embedding"]
-                    vectors[rows[rows >= 0]] = matrix(read)[rows >= 0]
-    return ClipVectors(vectors, place[order])
+    fingerprint = choose_spec(paths, state, spec)
+    columns = ["clip_id", "window"]
+    rows, kept = _chosen(paths, state, fingerprint, select(columns, clips, None), columns)
+    asked = pa.array(list(map(as_text, clips)), pa.string())
+    place = pc.index_in(rows["clip_id"], asked).to_numpy().astype(np.int64)
+    order = np.lexsort((rows["window"].to_numpy(), place))
+    return ClipVectors(_gathered(paths, state, fingerprint, kept, order), place[order])

@@ -1,7 +1,7 @@
 """Windows files of a commit, opened row group by row group."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from l3core import storage
 from l3core.errors import TableError
 from l3core.table.layout import TablePaths
-from l3core.table.state import TableState
+from l3core.table.places import first_there, places_of
+from l3core.table.state import TableState, read_spec
 
 
 class OpenFile(NamedTuple):
@@ -36,7 +37,7 @@ def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile
     """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(_reading(paths, state, path))
+            file = stack.enter_context(first_there(places_of(paths, state, path), storage.reading))
             yield OpenFile(pq.ParquetFile(file), file)
         except (pa.ArrowException, OSError) as error:
             # of a damaged page Arrow says OSError and nothing more; stores have kinds of their own
@@ -45,13 +46,18 @@ def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile
             raise TableError(f"{paths.at(path)} cannot be read, see l3flow verify: {error}") from error
 
 
-def _reading(paths: TablePaths, state: TableState, path: str) -> BinaryIO:
-    """Open a file of the state; it may just be moving into its place."""
-    staged = (state.pending or {"staged": {}})["staged"].get(path)
-    for place in (path, staged) if staged is not None else ():
-        with suppress(FileNotFoundError):
-            return storage.reading(paths.at(place))
-    return storage.reading(paths.at(path))
+def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
+    """Numbers in a vector of a spec, as its windows tell or, where it has none, its description."""
+    for path in state.windows(fingerprint):
+        facts = state.files[path]
+        if facts["rows"] and "vector_bytes" in facts:
+            return int(facts["vector_bytes"] // (4 * facts["rows"]))
+        with opened(paths, state, path) as (parquet, _):
+            return int(parquet.schema_arrow.field("embedding").type.list_size)
+    described = None
+    if state.pending is not None and state.pending["record"].get("fingerprint") == fingerprint:
+        described = state.pending["spec"]  # its file may not be there yet
+    return (described or read_spec(paths, fingerprint))["spec"].get("embedding_size") or 0
 
 
 def groups_with(parquet: pq.ParquetFile, clips: pa.Array | None) -> list[int]:

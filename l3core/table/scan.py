@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from l3core.ahead import map_ahead
 from l3core.errors import TableError
 from l3core.table.layout import TablePaths
-from l3core.table.read import following_commits, table_paths, vector_size
-from l3core.table.row_groups import matrix, opened
+from l3core.table.read import following_commits, table_paths
+from l3core.table.row_groups import matrix, opened, vector_size
 from l3core.table.selection import Selection, select
 from l3core.table.state import TableState, choose_spec, existing_state
 

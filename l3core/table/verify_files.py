@@ -11,6 +11,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.table.finding import Finding, Tally
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.ledger import BATCH_ROWS
+from l3core.table.places import places_of
 from l3core.table.spool import Stream
 from l3core.table.state import TableState
 from l3core.table.verify_rows import LedgerScan, WindowsScan, in_rows
@@ -67,10 +68,8 @@ class PartitionFiles:
 
     def _place(self, path: str) -> str:
         """Where a file lies: of a commit that is not published yet perhaps where it was written."""
-        staged = (self.state.pending or {"staged": {}})["staged"].get(path)
-        if staged is not None and not storage.exists(self.paths.at(path)):
-            return self.paths.at(staged)
-        return self.paths.at(path)
+        final, *others = places_of(self.paths, self.state, path)
+        return others[0] if others and not storage.exists(final) else final
 
     def _windows(self, path: str, parquet: pq.ParquetFile) -> Iterator[Finding]:
         size = self.spec.size if self.spec else _own_size(parquet.schema_arrow)
