@@ -14,7 +14,7 @@ from l3core import storage
 from l3core.errors import RunError, UsageError
 from l3core.machine import usable_memory
 from l3core.sql.files import BASE, ServedFiles
-from l3core.sql.problems import sql_error
+from l3core.sql.problems import error_words, sql_error
 from l3core.sql.sources import serve_state
 from l3core.sql.views import view_statements
 from l3core.stores import is_remote
@@ -201,6 +201,11 @@ class Asking:
             for statement in view_statements(sources):
                 self.connection.execute(statement)
         except duckdb.Error as error:  # if it is that another commit came, its views are made
+            if statement.split()[4] in sources.crossval and self._files.problem is None:
+                problem, _ = error_words(error)
+                raise UsageError(
+                    f"{self._crossval} is no result of l3flow crossval: {problem}"
+                ) from None
             self._go_on_after(error, "")
 
 

@@ -36,7 +36,7 @@ def sql_error(
     Returns:
         A RunError for a damaged file, a UsageError otherwise.
     """
-    words, position = _words(error)
+    words, position = error_words(error)
     if _may_be_damage(error, words):
         for uri in damaged():
             return RunError(f"{uri} is damaged: {words}; l3flow verify tells more")
@@ -58,7 +58,7 @@ def _may_be_damage(error: duckdb.Error, words: str) -> bool:
     return not isinstance(error, _OF_VALUES) or _DAMAGE.search(words) is not None
 
 
-def _words(error: duckdb.Error) -> tuple[str, int | None]:
+def error_words(error: duckdb.Error) -> tuple[str, int | None]:
     """An error's own words in one line, and where in the statement it is."""
     text = str(error)
     try:
@@ -74,7 +74,7 @@ def _asked_again(connection: duckdb.DuckDBPyConnection, sql: str) -> int | None:
     try:
         connection.execute(connection.extract_statements(sql)[-1])
     except duckdb.Error as error:
-        return _words(error)[1]
+        return error_words(error)[1]
     return None
 
 

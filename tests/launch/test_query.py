@@ -237,6 +237,19 @@ def test_what_is_wrong_is_one_line(ask, table, tmp_path, flags, words):
     assert words in err
 
 
+@pytest.mark.parametrize("content", ["junk", "another table"])
+def test_what_is_no_result_of_crossval_is_told(ask, tmp_path, content):
+    for name in ("predictions", "splits", "trials"):
+        place = tmp_path / f"{name}.parquet"
+        if content == "junk":
+            place.write_bytes(b"junk")
+        else:
+            pq.write_table(pa.table({"x": [1]}), place)
+    code, out, err = ask("SELECT 1", "--crossval", str(tmp_path))
+    assert (code, out, err.count("\n")) == (2, b"", 1)
+    assert f"{tmp_path} is no result of l3flow crossval: " in err
+
+
 @pytest.mark.parametrize("flags", [[], ["--format", "csv"], ["--json"]])
 @pytest.mark.parametrize(
     "value", ["DATE '10000-01-01'", "'infinity'::TIMESTAMP", "[DATE '0044-03-15 (BC)']"]

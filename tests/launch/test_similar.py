@@ -177,6 +177,15 @@ def test_a_damaged_file_is_named(table, tmp_path, capsys):
     assert f"{windows.name} cannot be read, see l3flow verify" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["similar", "002.wav"], ["index"], ["query", "FROM windows"]])
+def test_a_missing_file_is_named(table, tmp_path, capsys, command):
+    shutil.copytree(table, tmp_path / "table")
+    lost = min((tmp_path / "table").glob("windows/*/*.parquet"))
+    lost.unlink()
+    assert main([command[0], "--table", str(tmp_path / "table"), *command[1:]]) == 1
+    assert capsys.readouterr().err == f"l3flow: {lost} is missing: l3flow verify tells more\n"
+
+
 def test_a_missing_copy_of_the_weights_is_told(table, tmp_path, capsys):
     broken = shutil.copytree(table, tmp_path / "table")
     [weights] = broken.glob("_l3flow/weights/*")
