@@ -52,7 +52,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.urls import refuse_web
     from launch.options import naming
     from launch.places import reach_places
-    from launch.tables import open_table
+    from launch.tables import open_table, refuse_within
 
     paths, state = open_table(args)
     spec = choose_spec(paths, state, args.spec)
@@ -60,8 +60,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         refuse_web(args.output)
     reach_places({"--output": args.output})
     uri = storage.absolute(args.output).rstrip("/")
-    if uri == paths.root or uri.startswith(paths.root + "/"):
-        parser.error(f"--output {args.output} is in the table: name another folder")
+    refuse_within("--output", args.output, paths)
     done = following_commits(
         paths,
         lambda now: export(

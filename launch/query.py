@@ -91,11 +91,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if find_spec("duckdb") is None:
         parser.error("a query needs duckdb: pip install 'duckdb>=1.3,<3'")
     reach_places({"--crossval": args.crossval, "--output": args.output})
-    from launch.tables import table_of
+    from launch.tables import refuse_within, table_of
 
     paths = table_of(args)
     if args.output:
-        _refuse_within(args.output, paths)
+        refuse_within("--output", args.output, paths)
     if args.print_views:
         return _print_views(args, paths)
     asking = _open(args, paths)
@@ -155,17 +155,6 @@ def _open(args: argparse.Namespace, paths: "TablePaths") -> "Asking":
             raise
         with naming("--table"):
             raise _told_more(error, paths) from None
-
-
-def _refuse_within(output: str, paths: "TablePaths") -> None:
-    """Let no answer lie among the files of the table that it is about."""
-    from l3core import storage
-    from l3core.containment import leads_out
-    from l3core.errors import UsageError
-
-    with naming("--output"):
-        if storage.absolute(output) == paths.root or not leads_out(storage.absolute(output), paths.root):
-            raise UsageError(f"{output} lies in the table")
 
 
 def _told_more(error: Exception, paths: "TablePaths") -> Exception:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from l3core import storage
+from l3core.containment import leads_out
 from l3core.errors import RunError, UsageError
 from l3core.table.journal import published_state
 from l3core.table.layout import TablePaths
@@ -38,6 +39,18 @@ def table_at(flag: str, uri: str) -> TablePaths:
     with naming(flag):
         refuse_web(uri)
         return TablePaths(storage.absolute(uri).rstrip("/"))
+
+
+def refuse_within(flag: str, place: str, paths: TablePaths) -> None:
+    """Let nothing that is written lie among the files of the table that it is about.
+
+    Raises:
+        UsageError: it would.
+    """
+    uri = storage.absolute(place).rstrip("/")
+    with naming(flag):
+        if uri == paths.root or not leads_out(uri, paths.root):
+            raise UsageError(f"{place} lies in the table: name another place")
 
 
 @contextmanager

@@ -173,7 +173,8 @@ def test_a_catalog_of_ones_own(table, tmp_path):
         (("--format", "iceberg", "--spec", "s0x"), "--spec s0x is none of the specs"),
         (("--format", "delta", "--catalog", "a"), "--catalog is for --format iceberg"),
         (("--format", "iceberg", "--name", "a b"), "--name needs a name"),
-        (("--format", "iceberg", "--output", "{table}/exported"), "is in the table"),
+        (("--format", "iceberg", "--output", "{table}/exported"), "lies in the table"),
+        (("--format", "delta", "--output", "{out}-link/exported"), "lies in the table"),
         (("--format", "delta", "--output", "{corpus}"), "has other things in it"),
         (("--format", "iceberg", "--output", "memory://x"), "needs a catalog"),
         (("--format", "iceberg", "--catalog", "nosuch"), "--catalog nosuch: "),
@@ -182,6 +183,7 @@ def test_a_catalog_of_ones_own(table, tmp_path):
     ],
 )
 def test_bad_options_are_one_line(argv, told, table, capsys):
+    table.out.with_name(f"{table.out.name}-link").symlink_to(table.root)
     named = [text.format(table=table.root, corpus=table.corpus, out=table.out) for text in argv]
     output = [] if "--output" in argv else ["--output", str(table.out)]
     assert main(["export", "--table", str(table.root), *output, *named]) == 2
