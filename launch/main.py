@@ -29,6 +29,7 @@ COMMANDS = {
     "query": Command("launch.query", "ask a table in SQL"),
     "similar": Command("launch.similar", "find what in a table is most like a clip or a file"),
     "index": Command("launch.index", "build an index of a table for l3flow similar --index"),
+    "map": Command("launch.map", "draw a table's clips as a page: what sounds alike is near"),
     "specs": Command("launch.specs", "list what each spec of a table holds, or drop one"),
     "ddl": Command("launch.ddl", "print what lets a warehouse read a table"),
     "export": Command("launch.export", "make a spec an Iceberg, Delta or Lance table"),
