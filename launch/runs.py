@@ -22,7 +22,18 @@ examples:
 """
 
 LONGEST_SHOWN = 160  # of a failure; all of it with --json
-COLUMNS = ("run", "spec", "took", "files", "windows", "windows/s", "x real time", "written", "why")
+COLUMNS = (
+    "run",
+    "spec",
+    "took",
+    "files",
+    "audio",
+    "windows",
+    "windows/s",
+    "x real time",
+    "written",
+    "why",
+)
 
 
 def build_parser(prog: str) -> Parser:
@@ -134,6 +145,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["fingerprint"],
         duration(record["wall_s"]),
         ", ".join(f"{count} {status}" for status, count in clips) or _without_clips(record),
+        duration(record["audio_s"]),
         str(record["windows"]),
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
@@ -149,7 +161,7 @@ def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
     told = message if len(message) <= LONGEST_SHOWN else message[: LONGEST_SHOWN - 3] + "..."
     seconds, fingerprint = facts.get("duration_s"), facts.get("fingerprint") or ""
     took = "" if seconds is None else duration(seconds)
-    return tuple(map(printable, (facts["run_id"], fingerprint, took, how, *[""] * 4, told)))
+    return tuple(map(printable, (facts["run_id"], fingerprint, took, how, *[""] * 5, told)))
 
 
 def _without_clips(record: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launch.options import Parser, add_output_flags, add_table_flag
-from launch.words import printable, size
+from launch.words import duration, printable, size
 
 if TYPE_CHECKING:
     from l3core.table.specs import SpecFacts
@@ -71,7 +71,8 @@ def _print(table: str, specs: Sequence["SpecFacts"]) -> None:
         print(f"\n{printable(facts.fingerprint)}  {printable(words)}")
         rows = ", ".join(f"{count} {status}" for status, count in sorted(facts.statuses.items()))
         held = f"{_counted(facts.windows, 'window')} of {_counted(facts.clips, 'clip')}"
-        print(f"  {held} in {size(facts.bytes)}, {_counted(facts.files, 'file')}")
+        audio, files = duration(facts.audio_s), _counted(facts.files, "file")
+        print(f"  {held}, {audio} of audio, in {size(facts.bytes)}, {files}")
         print(f"  ledger: {printable(rows) or 'no row'}")
         for other, shared in facts.shared.items():
             share = shared / facts.clips if facts.clips else 0.0

@@ -129,7 +129,8 @@ def clip_means(
         done += windows
         report(done)
     means /= np.maximum(1, counts)[:, np.newaxis]
-    if bad := [clips[n] for n in np.flatnonzero(~np.isfinite(means).all(axis=1))]:
+    finite = np.isfinite(means).all(axis=1)
+    if bad := [clip for clip, good in zip(clips, finite) if not good]:
         raise TableError(f"vectors of {len(bad)} clips hold NaN or infinity, {bad[0]!r} among them")
     return means, counts
 

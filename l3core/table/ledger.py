@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -69,6 +69,12 @@ def read_known(paths: TablePaths, files: Sequence[str]) -> Iterator[Known]:
     return heapq.merge(*(_known(paths.at(file)) for file in files), key=lambda row: row.clip_id)
 
 
+def read_facts(paths: TablePaths, files: Sequence[str]) -> Iterator[tuple[str, str, int, float | None]]:
+    """(clip id, status, windows written, seconds) of the same rows."""
+    names = ["clip_id", "status", "windows_written", "duration_s"]
+    return heapq.merge(*(_values(paths.at(file), names) for file in files), key=lambda row: row[0])
+
+
 def _rows(uri: str) -> Iterator[LedgerRow]:
     for batch in _batches(uri):
         yield from _rows_of(batch)
@@ -79,8 +85,13 @@ def _rows_of(batch: pa.RecordBatch | pa.Table) -> Iterator[LedgerRow]:
 
 
 def _known(uri: str) -> Iterator[Known]:
-    for batch in _batches(uri, Known._fields):
-        yield from map(Known._make, zip(*(column.to_pylist() for column in batch.columns)))
+    return map(Known._make, _values(uri, Known._fields))
+
+
+def _values(uri: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Rows of some columns."""
+    for batch in _batches(uri, names):
+        yield from zip(*(batch[name].to_pylist() for name in names))
 
 
 def _batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -68,13 +68,13 @@ def test_specs_in_words(table, both, ask):
     assert lines[0] == f"{table}: 2 specs"
     at = lines.index(next(line for line in lines if line.startswith(one)))
     assert "hop_s 0.25, model fake" in lines[at]
-    assert re.fullmatch(r"  20 windows of 4 clips in [\d.]+ kB, 4 files", lines[at + 1])
+    assert re.fullmatch(r"  20 windows of 4 clips, 4.0 s of audio, in [\d.]+ kB, 4 files", lines[at + 1])
     assert lines[at + 2 : at + 4] == [
         "  ledger: 4 ok",
         f"  100.0% of its clips are in {other}, too (4)",
     ]
     at = lines.index(next(line for line in lines if line.startswith(other)))
-    assert "  18 windows of 6 clips in " in lines[at + 1]
+    assert "  18 windows of 6 clips, 6.0 s of audio, in " in lines[at + 1]
     assert lines[at + 3] == f"  66.7% of its clips are in {one}, too (4)"
 
 
@@ -83,6 +83,7 @@ def test_specs_as_json(both, ask):
     assert facts.keys() == set(both)
     one = facts[both[0]]
     assert (one["clips"], one["windows"], one["files"]) == (4, 20, 4)
+    assert one["audio_s"] == 4.0
     assert (one["statuses"], one["shared"]) == ({"ok": 4}, {both[1]: 4})
     assert EmbeddingSpec(**one["spec"]) == SPEC
 

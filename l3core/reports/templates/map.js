@@ -247,21 +247,24 @@
       if (play) audio.play().catch(() => {});  // the event above tells why
     }
     const list = element("dl");
-    for (const col of data.columns) list.append(element("dt", shown(col.name)), element("dd", shown(valueOf(col, clip))));
+    for (const col of data.columns) {
+      const value = valueOf(col, clip);
+      if (value !== "none") list.append(element("dt", shown(col.name)), element("dd", shown(value)));
+    }
     list.append(element("dt", "place"), element("dd", shown(uri)));
     box.append(list);
     byId("told").textContent = shown(`${data.clips[clip]}, ${facts(clip).map(([name, value]) => `${name} ${value}`).join(", ")}`);
     redraw();
   }
   function step(right, down) {
-    const from = chosen >= 0 && lit[chosen] ? place(chosen) : [fitted.width / 2, fitted.height / 2];
+    const begun = chosen >= 0 && lit[chosen], from = begun ? place(chosen) : [fitted.width / 2, fitted.height / 2];
     let best = -1, least = Infinity;
     for (let n = 0; n < count; n++) {
       if (!lit[n] || n === chosen) continue;
       const [x, y] = place(n), along = (x - from[0]) * right + (y - from[1]) * down;
       const aside = Math.abs((x - from[0]) * down) + Math.abs((y - from[1]) * right);
-      const far = along + 2 * aside;
-      if ((chosen < 0 || (along > 0 && aside <= 2 * along)) && Math.abs(far) < least) [best, least] = [n, Math.abs(far)];
+      const far = Math.abs(along) + 2 * aside;
+      if ((!begun || (along > 0 && aside <= 2 * along)) && far < least) [best, least] = [n, far];
     }
     if (best < 0) return;
     bringIn(best);
