@@ -62,8 +62,6 @@ def map_page(
         title="Map of a feature table",
         table=table,
         about=about,
-        names=[column.name for column in columns],
-        colour=colour,
         script=Markup(script),
         digest=digest,
         web=any(map(is_web, uris)),

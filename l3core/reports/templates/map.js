@@ -7,7 +7,7 @@
   const RADIUS = count < 1000 ? 5 : count < 6000 ? 3.5 : 2.5;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const view = { scale: 1, x: 0, y: 0 };  // of the picture that fits: pixels = fit * scale + (x, y)
-  let column = data.columns[byId("colour").value], only = null, words = "";
+  let column = data.columns.find((col) => col.name === data.colour), only = null, words = "";
   let lit = new Uint8Array(count).fill(1), sprites = [], sprite = new Int32Array(count);
   let hovered = -1, chosen = -1, waiting = false, pixels = 1;
 
@@ -21,6 +21,12 @@
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     return made;
   }
+
+  data.columns.forEach((col, place) => {
+    const option = element("option", shown(col.name), { value: place });
+    option.selected = col === column;
+    byId("colour").append(option);
+  });
 
   // ---- values
   const rounded = (value) => Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
@@ -132,7 +138,7 @@
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, canvas.width, canvas.height);
     for (const shining of [0, 1]) {
-      pen.globalAlpha = shining ? 0.9 : 0.1;
+      pen.globalAlpha = shining ? 1 : 0.1;
       for (let n = 0; n < count; n++) {
         if (lit[n] !== shining) continue;
         const [x, y] = place(n), image = sprites[sprite[n]], half = image.width / 2;
