@@ -129,9 +129,10 @@ def clip_means(
         done += windows
         report(done)
     means /= np.maximum(1, counts)[:, np.newaxis]
-    finite = np.isfinite(means).all(axis=1)
-    if bad := [clip for clip, good in zip(clips, finite) if not good]:
-        raise TableError(f"vectors of {len(bad)} clips hold NaN or infinity, {bad[0]!r} among them")
+    bad = np.flatnonzero(~np.isfinite(means.sum(axis=1)))
+    if len(bad):
+        first = clips[int(bad[0])]
+        raise TableError(f"vectors of {len(bad)} clips hold NaN or infinity, {first!r} among them")
     return means, counts
 
 

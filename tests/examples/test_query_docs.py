@@ -1,4 +1,4 @@
-"""docs/query.md shows what is printed, of the table of `make demo`; its SQL and Python run."""
+"""docs/query.md and docs/map.md show what is printed, of the table of `make demo`; SQL and Python run."""
 
 import os
 import re
@@ -16,9 +16,10 @@ from launch.main import main
 
 REPO = Path(__file__).parents[2]
 TEXT = (REPO / "docs/query.md").read_text(encoding="utf-8")
+MAP = (REPO / "docs/map.md").read_text(encoding="utf-8")
 SHOWN = [
     shown
-    for block in re.findall(r"```\n(\$ .*?)```", TEXT, re.DOTALL)
+    for block in re.findall(r"```\n(\$ .*?)```", TEXT + MAP, re.DOTALL)
     for shown in re.findall(r"\$ (l3flow .*)\n((?:(?!\$ ).*\n)*)", block)
 ]
 
@@ -29,6 +30,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("query-docs")
     command = ["embed", "--input", str(REPO / "examples/data/audio"), "--output", f"{folder}/demo-table"]
     assert main([*command, "--model", "edgel3-sea-64", "--hop", "0.5", "--quiet"]) == 0
+    (folder / "examples").symlink_to(REPO / "examples")
     for sql in re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL):
         (folder / re.match(r"-- (\S+)", sql)[1]).write_text(sql, encoding="utf-8")
     return folder
