@@ -89,7 +89,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.json:
         print(json.dumps(facts | {"output": args.output, "bytes": len(content)}, indent=1))
     elif not args.quiet:
-        print(f"{printable(args.output)}: {facts['about']}; {size(len(content))}")
+        print(f"{printable(args.output)}: {facts['about']}")
     return 0
 
 
@@ -223,4 +223,4 @@ def _about(facts: dict[str, Any]) -> str:
     if facts["variance"] is None:
         return f"{told}, by UMAP"
     x, y = facts["variance"]
-    return f"{told}, by PCA (x has {x:.0%} of the variance, y {y:.0%})"
+    return f"{told}, by PCA (x has {100 * x:.0f} % of the variance, y {100 * y:.0f} %)"

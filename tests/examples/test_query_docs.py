@@ -1,4 +1,4 @@
-"""docs/query.md and docs/map.md show what is printed, of the table of `make demo`; SQL and Python run."""
+"""docs/query.md and map.md show what is printed, of the table of `make demo`; SQL and Python run."""
 
 import os
 import re
