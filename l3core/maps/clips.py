@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from l3core.errors import TableError
 from l3core.search.vectors import Group, Partition, map_groups, read_group
 from l3core.table.layout import LEDGER_SCHEMA
-from l3core.table.read import vector_size
-from l3core.table.row_groups import opened
+from l3core.table.row_groups import opened, vector_size
 
 BATCH_ROWS = 50_000
 SAMPLE = 20_000
