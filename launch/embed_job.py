@@ -16,7 +16,7 @@ from l3core.table.commit import commit_run, record_unchanged
 from l3core.table.json_objects import read_json
 from l3core.table.layout import TablePaths
 from l3core.table.pieces import SHARD_BYTES
-from l3core.table.plan import Plan
+from l3core.table.planned import Plan
 from l3core.table.progress import RunProgress
 from l3core.table.rewrite import MOST_SMALL, plan_rewrites, rewrite_files
 from l3core.table.state import load_state

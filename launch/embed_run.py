@@ -22,7 +22,8 @@ from l3core.table.layout import GONE, WITH_WINDOWS, TablePaths
 from l3core.table.ledger import read_known
 from l3core.table.limits import Limits
 from l3core.table.lock import holding, lost_to
-from l3core.table.plan import Plan, make_plan
+from l3core.table.plan import make_plan
+from l3core.table.planned import Plan
 from l3core.table.preview import Preview, preview_run
 from l3core.table.read import following_commits
 from l3core.table.state import TableState

@@ -11,7 +11,7 @@ from l3core.errors import UsageError
 from l3core.table.json_objects import read_json
 from l3core.table.layout import TablePaths
 from l3core.table.lock import is_held, jobs_of
-from l3core.table.plan import Plan, load_plan
+from l3core.table.planned import Plan, load_plan
 from l3core.table.progress import Progress, RunProgress
 from launch.runners import NoAnswerError, how_job_is, jobs_like
 from launch.screen import describe_embedding, showing_progress

@@ -13,7 +13,7 @@ from l3core.sql.text import glob_text, sql_text
 from l3core.table.journal import published_state
 from l3core.table.layout import GONE, TRANSIENT, LedgerRow, TablePaths
 from l3core.table.ledger import read_ledger
-from l3core.table.plan import Plan
+from l3core.table.planned import Plan
 from l3core.table.preview import Preview
 from l3core.table.read import following_commits
 from l3core.table.state import TableState

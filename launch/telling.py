@@ -23,7 +23,7 @@ from launch.words import last_line, printable
 
 if TYPE_CHECKING:
     from l3core.table.layout import TablePaths
-    from l3core.table.plan import Plan
+    from l3core.table.planned import Plan
 
 LONGEST_MESSAGE = 2_000
 NAMED = ("clip_id", "status", "error")  # of a bad clip

@@ -23,7 +23,7 @@ class EmbedJob:
         decoders: recordings that a worker decodes at the same time; None: by its number of cores.
         io_concurrency: objects that it reads from a store at the same time.
         max_storage_errors: objects that the store may fail to give.
-        compact: as of `l3core.table.plan.Plan`.
+        compact: as of `l3core.table.planned.Plan`.
         spread_rewrites: whether files are rewritten by the workers; else by the last step, which saves a
             small run two stages, a fifth of a second.
         info: what the run record shall say besides.

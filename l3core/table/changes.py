@@ -12,7 +12,7 @@ from itertools import groupby
 from l3core.table.delta import BACK, PRUNED, SEEN, VANISHED, Note
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
 from l3core.table.manifests import Joined, join_pieces, merge_rows
-from l3core.table.plan import Plan, load_notes
+from l3core.table.planned import Plan, load_notes
 
 # A recording that was embedded, or a note.
 Change = Joined | Note

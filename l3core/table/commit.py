@@ -23,7 +23,7 @@ from l3core.table.layout import GONE, LedgerRow, TablePaths
 from l3core.table.ledger import Settle
 from l3core.table.lock import lost_to, owns, release
 from l3core.table.manifests import Joined, read_manifests
-from l3core.table.plan import Plan, ShardPlan, load_plan
+from l3core.table.planned import Plan, ShardPlan, load_plan
 from l3core.table.rewrite import rewritten
 from l3core.table.state import TableState, keep_index, load_state
 

@@ -12,7 +12,7 @@ from l3core.ahead import map_ahead
 from l3core.errors import RunError
 from l3core.table.json_objects import read_json
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
-from l3core.table.plan import Plan, ShardPlan
+from l3core.table.planned import Plan, ShardPlan
 
 # A manifest of 5,000 clips takes 8 MB: twice as many as there are readers are in memory.
 READERS = 4

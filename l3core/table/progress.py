@@ -11,7 +11,7 @@ from l3core import storage
 from l3core.errors import UsageError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import keep_renewed
-from l3core.table.plan import Plan
+from l3core.table.planned import Plan
 
 # A note is a small object; on a disk it costs nothing, on a store a request.
 NOTE_EVERY_S = 2.0

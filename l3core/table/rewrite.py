@@ -25,7 +25,7 @@ from l3core.table.ledger import find_rows
 from l3core.table.manifests import read_manifests
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import SHARD_BYTES
-from l3core.table.plan import Plan, load_plan
+from l3core.table.planned import Plan, load_plan
 from l3core.table.state import TableState
 from l3core.table.windows_file import clip_rows, file_facts
 

@@ -28,7 +28,7 @@ from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import WITH_WINDOWS, LedgerRow, TablePaths, windows_folder
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import Piece, key_of
-from l3core.table.plan import load_pieces
+from l3core.table.planned import load_pieces
 from l3core.table.progress import ShardNotes
 from l3core.table.reference import Conformance
 from l3core.table.stopwatch import Stopwatch, TimedFile, TimedSource

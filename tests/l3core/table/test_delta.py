@@ -19,7 +19,7 @@ from l3core.table.layout import LedgerRow
 from l3core.table.ledger import Known
 from l3core.table.limits import Limits
 from l3core.table.manifests import Joined, PieceRow, join_pieces
-from l3core.table.plan import Plan
+from l3core.table.planned import Plan
 from tests.corpus import (
     PlainRun,
     expected_rows,

@@ -12,7 +12,7 @@ from l3core.table import plan as planning
 from l3core.table import rewrite as rewriting
 from l3core.table.layout import TablePaths
 from l3core.table.pieces import Piece, shard_windows
-from l3core.table.plan import Plan, load_pieces, load_plan
+from l3core.table.planned import Plan, load_pieces, load_plan
 from l3core.table.verify import verify_table
 from l3core.weights import to_h5
 from tests.corpus import (
