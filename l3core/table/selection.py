@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from l3core.errors import TableError
@@ -69,6 +68,8 @@ class Selection:
         groups = groups_with(windows.parquet, self.clips)
         if self.where is None or not groups:
             return groups
+        import pyarrow.dataset as ds  # brings pandas along, where it is installed
+
         fragment = ds.ParquetFileFormat().make_fragment(windows.file, row_groups=groups)
         return [group.id for group in fragment.subset(self.where, schema=ASKABLE).row_groups]
 
