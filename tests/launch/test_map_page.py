@@ -5,8 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from l3core.maps.columns import column_of
+from l3core.maps.placing import Placed
+from l3core.reports.map import map_page
 from launch.main import main
 from tests.browser import opened
+from tests.corpus import write_audio
 from tests.maps import data_of, make_table
 
 
@@ -36,6 +40,14 @@ COLOURED = """() => {  // colour -> places of pixels within points: all around t
 }"""
 
 
+LENGTH = """player => new Promise((done, failed) => {
+        const look = () => {
+            if (player.error) failed(player.error.message);
+            else if (player.readyState) done(player.duration);
+            else setTimeout(look, 10);
+        };
+        look();
+    })"""
 COVERED = """() => {
     const canvas = document.getElementById('map'), pen = canvas.getContext('2d');
     const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
@@ -140,16 +152,7 @@ def test_a_click_plays_any_file_that_is_here(page):
             found = seen.page.locator("#found button")
             assert found.count() == 1
             found.click()
-            seconds = seen.page.locator("audio").evaluate(
-                """player => new Promise((done, failed) => {
-                    const look = () => {
-                        if (player.error) failed(player.error.message);
-                        else if (player.readyState) done(player.duration);
-                        else setTimeout(look, 10);
-                    };
-                    look();
-                })"""
-            )
+            seconds = seen.page.locator("audio").evaluate(LENGTH)
             assert seconds == pytest.approx(seconds_of(data, clip)), clip
         assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []
         assert complaints(seen) == []
@@ -269,3 +272,31 @@ def test_many_points_are_drawn_at_once(page, tmp_path):
         assert frames / 10 < 500
         assert seen.page.evaluate(COVERED) > 50_000
         assert complaints(seen) == []
+
+
+def test_a_clip_of_the_web_plays_from_there_and_only_when_it_is_asked_for(web_running, tmp_path):
+    file = write_audio(tmp_path / "a b.wav", 0.5)
+    web_running.files["/a%20b.wav"] = file.read_bytes()
+    uris = [f"{web_running.url}/a%20b.wav", "/nowhere/other.wav"]
+    placed = Placed(np.array([[0.0, 0.0], [1.0, 1.0]]), None)
+    columns = [column_of("label", ["x", "y"])]
+    html = map_page("table", "two", placed, ["a b.wav", "other.wav"], uris, columns, "label")
+    (tmp_path / "map.html").write_text(html, encoding="utf-8")
+    with opened(tmp_path / "map.html") as seen:
+        seen.page.fill("#search", "a b")
+        assert not [url for url in seen.requests if url.startswith("http")]
+        seen.page.locator("#found button").click()
+        assert seen.page.locator("audio").evaluate(LENGTH) == pytest.approx(0.5)
+        assert {url for url in seen.requests if url.startswith("http")} == {uris[0]}
+        assert complaints(seen) == []
+
+
+def test_what_is_larger_is_further_up(tmp_path):
+    """And a page without clips of the web lets nobody ask for anything there."""
+    placed = Placed(np.array([[0.0, 0.0], [1.0, 4.0]]), None)
+    columns = [column_of("label", ["low", "high"])]
+    html = map_page("table", "two", placed, ["low.wav", "high.wav"], ["/low.wav"] * 2, columns, "label")
+    assert "media-src file: data:; script-src 'sha256-" in html
+    [left, low, right, high] = data_of(html)["points"]
+    assert (low, high) == (65_535, 0)
+    assert right - left == pytest.approx(65_535 / 4, abs=1)  # both axes have one scale
