@@ -145,7 +145,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["fingerprint"],
         duration(record["wall_s"]),
         ", ".join(f"{count} {status}" for status, count in clips) or _without_clips(record),
-        duration(record["audio_s"]),
+        duration(record["x_real_time"] * record["wall_s"]),
         str(record["windows"]),
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
