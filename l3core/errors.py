@@ -42,6 +42,10 @@ class TableError(UsageError):
     """A table is missing, of another layout, or not what the call needs (exit code 2)."""
 
 
+class DamagedError(TableError):
+    """A file of a table cannot be read; not the caller's fault (exit code 1)."""
+
+
 class AudioError(Exception):
     """A recording cannot be embedded, or not wholly.
 

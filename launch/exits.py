@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from l3core.errors import FetchError, RunError, StorageError, UsageError
+from l3core.errors import DamagedError, FetchError, RunError, StorageError, UsageError
 
 DONE, FAILED, WRONG_USE, STRICT, INTERRUPTED = 0, 1, 2, 3, 130
 # What `--json`, records and notices call them.
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
 
 def ending_of(error: BaseException, command: str) -> Ending | None:
     """What an error means; None if it is a mistake in this program, whose traceback is wanted."""
-    if isinstance(error, (FetchError, RunError, StorageError)):
+    if isinstance(error, (DamagedError, FetchError, RunError, StorageError)):
         return Ending(FAILED, str(error))
     if isinstance(error, UsageError):
         return Ending(WRONG_USE, str(error), f" (see l3flow {command} --help)")

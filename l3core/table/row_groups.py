@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from l3core import storage
-from l3core.errors import TableError
+from l3core.errors import DamagedError
 from l3core.table.layout import TablePaths
 from l3core.table.places import first_there, places_of
 from l3core.table.state import TableState, read_spec
@@ -33,7 +33,7 @@ def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile
 
     Raises:
         FileNotFoundError: a later commit has taken it away, or it is missing.
-        TableError: it is damaged.
+        DamagedError: it is.
     """
     with ExitStack() as stack:
         try:
@@ -43,7 +43,7 @@ def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile
             # of a damaged page Arrow says OSError and nothing more; stores have kinds of their own
             if isinstance(error, OSError) and type(error) is not OSError:
                 raise
-            raise TableError(f"{paths.at(path)} cannot be read, see l3flow verify: {error}") from error
+            raise DamagedError(f"{paths.at(path)} cannot be read, see l3flow verify: {error}") from error
 
 
 def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:
