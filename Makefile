@@ -24,11 +24,11 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made $(VENV)/engines/.done
+tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made $(VENV)/engines/.done $(VENV)/flink-sql/.done
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
 
 # The README's table of what reads a table, measured again.
-consumers: $(VENV)/.dev $(VENV)/engines/.done
+consumers: $(VENV)/.dev $(VENV)/engines/.done $(VENV)/flink-sql/.done
 	@$(BIN)/python -m tests.contract.measure
 
 # An extra is installed once; again only when setup.py changes.
@@ -51,12 +51,20 @@ $(VENV)/image/.made: launch/docker/Dockerfile launch/docker/cuda.lock requiremen
 	@$(BIN)/python -m tests.image $(VENV)/image > $(VENV)/image.log 2>&1 || { cat $(VENV)/image.log; exit 1; }
 	@touch $@
 
-# Eight engines: what they ask for and what we ask for need not go together.
+# Engines that are Python packages: what they ask for and what we ask for need not go together.
 $(VENV)/engines/.done: tests/contract/engines.txt | $(BIN)/python
 	@echo "Installing the engines of $< into $(VENV)/engines, for the tests (a minute or two, 2 GB) ..."
 	@$(BIN)/python -m venv --clear $(VENV)/engines
 	@$(VENV)/engines/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< \
 		> $(VENV)/engines.log 2>&1 || { cat $(VENV)/engines.log; exit 1; }
+	@touch $@
+
+# Another engine, of Java.
+$(VENV)/flink-sql/.done: tests/contract/flink/pom.xml | $(BIN)/python
+	@echo "Fetching Flink SQL into $(VENV)/flink-sql by Maven, for the tests (138 MB) ..."
+	@rm -rf $(VENV)/flink-sql
+	@mvn --batch-mode --no-transfer-progress --file $< dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory=$(abspath $(VENV)/flink-sql) > $(VENV)/flink-sql.log 2>&1 || { cat $(VENV)/flink-sql.log; exit 1; }
 	@touch $@
 
 $(BIN)/python:

@@ -8,15 +8,18 @@ version and, for each folder, what kind of thing its vectors are, or the error.
 
 import atexit
 import json
+import os
 import shutil
 import sys
 import tempfile
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet
 
 
 class Consumer(NamedTuple):
@@ -41,7 +44,25 @@ CONSUMERS = {
     "ray": Consumer("Ray Data", "ray", "ray.data.read_parquet(folder)"),
     "fastparquet": Consumer("fastparquet", "fastparquet", "ParquetFile(folder).to_pandas()"),
     "chdb": Consumer("ClickHouse (chdb)", "chdb", "FROM file('{folder}/**/*.parquet', Parquet)"),
+    "flink": Consumer(
+        "Flink SQL",
+        "flink-parquet",
+        "WITH ('connector' = 'filesystem', 'path' = '{folder}', 'format' = 'parquet', "
+        "'parquet.utc-timezone' = 'true')",
+    ),
 }
+FLINK = "L3FLOW_TEST_FLINK_SQL"  # a variable: the folder of its jars
+FLINK_COLUMNS = {
+    "windows": "clip_id STRING, `window` INT, start_s DOUBLE, silent BOOLEAN, embedding ARRAY<FLOAT>",
+    "clips": (
+        "clip_id STRING, uri STRING, size_bytes BIGINT, version STRING, checksum STRING, status STRING, "
+        "error STRING, sample_rate INT, channels INT, frames BIGINT, duration_s DOUBLE, codec STRING, "
+        "windows_expected BIGINT, windows_written BIGINT, files ARRAY<STRING>, run_id STRING, "
+        "embedded_at TIMESTAMP_LTZ(6), spec STRING"
+    ),
+}
+# Where Flink writes what it read; instants in words, lest an error made both ways is not seen.
+FLINK_WRITES = "WITH ('connector' = 'filesystem', 'path' = '{folder}', 'format' = 'parquet')"
 
 
 def by_frame(frame):
@@ -165,10 +186,65 @@ def read_chdb(consumer):
     return read
 
 
+def read_flink(consumer):
+    py4j = import_module("py4j.java_gateway")
+    jars = Path(find_spec("pyspark").origin).parent / "jars"  # has py4j's, and Hadoop's classes
+    class_path = [f"{os.environ[FLINK]}/*", *map(str, jars.glob("hadoop-client-*.jar"))]
+    options = [
+        "-XX:TieredStopAtLevel=1",  # starts sooner
+        "-XX:+UseSerialGC",
+        f"-Djava.io.tmpdir={Path.home()}",
+        "-Duser.timezone=Asia/Kolkata",  # must not matter
+    ]
+    port = py4j.launch_gateway(
+        jarpath=str(next(jars.glob("py4j-*.jar"))),
+        classpath=os.pathsep.join(class_path),
+        javaopts=options,
+        die_on_exit=True,
+    )
+    gateway = py4j.JavaGateway(gateway_parameters=py4j.GatewayParameters(port=port))
+    api = gateway.jvm.org.apache.flink.table.api
+    tables = api.TableEnvironment.create(api.EnvironmentSettings.inBatchMode())
+    for name, value in {"parallelism.default": "1", "table.local-time-zone": "UTC"}.items():
+        tables.getConfig().set(name, value)
+
+    def read(folder):
+        kind = "clips" if Path(folder).name == "clips" else "windows"
+        columns = FLINK_COLUMNS[kind]
+        names = [column.split()[0] for column in columns.split(", ")]
+        values = ["CAST(embedded_at AS STRING)" if name == "embedded_at" else name for name in names]
+        found = consumer.read.format(folder=folder)
+        if kind == "clips":
+            found = f"PARTITIONED BY (spec) {found}"
+        for name in ("found", "written"):
+            tables.executeSql(f"DROP TEMPORARY TABLE IF EXISTS {name}")
+        with tempfile.TemporaryDirectory() as folder:
+            to = FLINK_WRITES.format(folder=folder)
+            in_words = columns.replace("TIMESTAMP_LTZ(6)", "STRING")
+            tables.executeSql(f"CREATE TEMPORARY TABLE found ({columns}) {found}")
+            tables.executeSql(f"CREATE TEMPORARY TABLE written ({in_words}) {to}")
+            done = tables.executeSql(f"INSERT INTO written SELECT {', '.join(values)} FROM found")
+            getattr(done, "await")()
+            rows = pyarrow.parquet.read_table(folder)
+        if kind == "windows":
+            return rows, "ARRAY<FLOAT>"
+        instants = rows["embedded_at"].cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        return rows.set_column(names.index("embedded_at"), "embedded_at", instants), None
+
+    return read
+
+
+def version_of(package):
+    """Of a Python package, or of Flink's jars."""
+    if not package.startswith("flink-"):
+        return version(package)
+    return next(Path(os.environ[FLINK]).glob(f"{package}-*.jar")).stem.removeprefix(f"{package}-")
+
+
 def main(name, jobs, out):
     consumer = CONSUMERS[name]
     read = globals()[f"read_{name}"](consumer)
-    facts = {"version": version(consumer.package), "kinds": {}, "errors": {}}
+    facts = {"version": version_of(consumer.package), "kinds": {}, "errors": {}}
     for job, folder in json.loads(jobs).items():
         try:
             table, facts["kinds"][job] = read(folder)

@@ -18,10 +18,11 @@ import pytest
 import tests.conftest  # noqa: F401  (the fake model, where this is the main module)
 from tests.contract.awkward import SIZES, compact_copy_of, copy_of, make_table, rows_of
 from tests.contract.comparing import Compared, compare
-from tests.contract.consumers import CONSUMERS
+from tests.contract.consumers import CONSUMERS, FLINK
 
 REPO = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("L3FLOW_TEST_ENGINES", REPO / ".venv/engines")) / "bin/python"
+JARS = Path(os.environ.get(FLINK, REPO / ".venv/flink-sql"))
 README = REPO / "README.md"
 BEGIN, END = "<!-- consumers -->\n", "<!-- /consumers -->\n"
 HEAD = """\
@@ -115,6 +116,7 @@ def read_by(name: str, parts: dict[str, str], out: Path) -> dict:
 def run_there(script: str, *arguments: str | Path) -> None:
     """Run a script of this folder where the engines are; the last argument is its folder."""
     assert PYTHON.exists(), "make .venv/engines/.done installs what reads here"
+    assert any(JARS.glob("*.jar")), "make .venv/flink-sql/.done fetches Flink SQL"
     kept = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "TMPDIR") if key in os.environ}
     done = subprocess.run(
         [PYTHON, REPO / "tests/contract" / script, *arguments],
@@ -122,6 +124,7 @@ def run_there(script: str, *arguments: str | Path) -> None:
         | {
             "HOME": str(arguments[-1]),
             "LC_ALL": "C.UTF-8",
+            FLINK: str(JARS),
             "HF_HUB_OFFLINE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             "SPARK_LOCAL_IP": "127.0.0.1",
