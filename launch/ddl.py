@@ -46,12 +46,17 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     for flag, name in {"--name": args.name, "--integration": args.integration}.items():
         if not re.fullmatch(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", name, re.ASCII):
             parser.error(f"{flag} needs names of letters, digits, _ and -, parted by dots, got {name!r}")
+    from l3core import storage
     from l3core.table.row_groups import vector_size
     from l3core.table.state import choose_spec
     from launch.dialects import Source, statements
-    from launch.tables import open_table
+    from launch.places import reach_places
+    from launch.tables import open_table, refuse_within
 
     paths, state = open_table(args)
+    if args.output:
+        reach_places({"--output": args.output})
+        refuse_within("--output", args.output, paths)
     spec = choose_spec(paths, state, args.spec)
     source = Source(
         place=(args.at or paths.root).rstrip("/"),
@@ -63,8 +68,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     found = statements(args.to, source)
     text = "".join(f"{statement};\n\n" for statement in found)[:-1]
     if args.output:
-        with writing_to("--output", args.output), open(args.output, "w", encoding="utf-8") as file:
-            file.write(text)
+        with writing_to("--output", args.output):
+            storage.write_bytes(args.output, text.encode())
     elif args.json:
         print(json.dumps(found, indent=1))
     else:

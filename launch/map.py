@@ -70,9 +70,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.table.read import following_commits
     from l3core.table.state import choose_spec, existing_state
     from launch.places import reach_places
-    from launch.tables import table_of
+    from launch.tables import refuse_within, table_of
 
     paths = table_of(args)
+    refuse_within("--output", args.output, paths)
     names = ("output", "dataset_root", "labels")
     reach_places({"--" + name.replace("_", "-"): getattr(args, name) for name in names})
     if args.method == "umap":

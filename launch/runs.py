@@ -91,9 +91,11 @@ def _read(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
     from l3core.table.journal import repair
     from l3core.table.json_objects import read_json
     from l3core.table.state import existing
-    from launch.tables import table_of
+    from launch.tables import refuse_within, table_of
 
     paths = table_of(args)
+    if args.plot:
+        refuse_within("--plot", args.plot, paths)
     with naming("--table"):
         state = repair(paths)
         names = storage.names_below(paths.runs, suffix=".json")

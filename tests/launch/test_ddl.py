@@ -125,11 +125,12 @@ def test_a_quote_in_a_name_stays_in_it(to):
         (("--to", "clickhouse", "--name", "a; b"), "--name needs names of letters"),
         (("--to", "snowflake", "--at", "s3://b/t", "--integration", "'"), "--integration needs names"),
         (("--to", "clickhouse", "--spec", "s0f"), "--spec s0f is none of the specs"),
-        (("--to", "clickhouse", "--output", "/no/such/file"), "--output /no/such/file: cannot write"),
+        (("--to", "clickhouse", "--output", "/dev/null"), "--output /dev/null: cannot write"),
+        (("--to", "clickhouse", "--output", "{table}/table.json"), "table.json lies in the table"),
     ],
 )
 def test_bad_options_are_one_line(table, capsys, argv, told):
-    said = ddl(capsys, "--table", table, *argv, code=2)
+    said = ddl(capsys, "--table", table, *(each.format(table=table) for each in argv), code=2)
     assert told in said
     assert said.count("\n") == 1
 

@@ -50,6 +50,13 @@ def refused(capsys, *argv, code=2):
     return said.err
 
 
+def test_a_page_does_not_replace_a_file_of_its_table(table, capsys):
+    kept = (table / "table.json").read_bytes()
+    said = refused(capsys, "--table", table, "--output", table / "table.json")
+    assert "lies in the table: name another place" in said
+    assert (table / "table.json").read_bytes() == kept
+
+
 def test_it_says_what_is_in_the_page(table, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["map", "--table", str(table)]) == 0

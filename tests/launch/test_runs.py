@@ -82,6 +82,13 @@ def test_a_page_that_cannot_be_written_is_one_line(table, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_page_does_not_replace_a_file_of_its_table(table, capsys):
+    kept = (table / "table.json").read_bytes()
+    assert main(["runs", "--table", str(table), "--plot", str(table / "table.json")]) == 2
+    assert "lies in the table: name another place" in capsys.readouterr().err
+    assert (table / "table.json").read_bytes() == kept
+
+
 def test_no_table_is_one_line(tmp_path, capsys):
     assert main(["runs", "--table", str(tmp_path)]) == 2
     error = capsys.readouterr().err
