@@ -15,7 +15,7 @@ import pyarrow as pa
 from l3core import storage
 from l3core.errors import UsageError
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
-from l3core.table.row_groups import vector_size
+from l3core.table.row_groups import opened, vector_size
 from l3core.table.state import TableState
 
 NOTE = "l3flow.json"
@@ -110,6 +110,8 @@ def export(
     Raises:
         UsageError: the format's package is missing, or something else is there.
         TableError: the spec has no windows.
+        DamagedError: a file that is new to the export cannot be read.
+        FileNotFoundError: a later commit has taken a file away, or it is missing.
     """
     form = FORMATS[to]
     if find_spec(form.needs) is None:
@@ -122,6 +124,12 @@ def export(
         Part("windows", schema, _files(paths, state.windows(spec))),
         Part("clips", LEDGER_SCHEMA, _files(paths, state.ledger(spec))),
     ]
+    for part, found in zip(parts, (state.windows(spec), state.ledger(spec)), strict=True):
+        known = set(target.before.get(part.name, ()))
+        for path in found:
+            if _name(path) not in known:
+                with opened(paths, state, path):  # each library has words of its own, without the name
+                    pass
     write = import_module(form.module).write
     done = [write(part, target) for part in parts]
     note = made_of | {
@@ -133,7 +141,11 @@ def export(
 
 
 def _files(paths: TablePaths, found: list[str]) -> dict[str, str]:
-    return {path.rpartition("/")[2]: paths.at(path) for path in found}
+    return {_name(path): paths.at(path) for path in found}
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _check_note(uri: str, made_of: dict[str, str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Exports are read by the libraries of their formats, and follow the table."""
 
+import itertools
 import json
 import os
 import shutil
@@ -189,6 +190,24 @@ def test_bad_options_are_one_line(argv, told, table, capsys):
     assert main(["export", "--table", str(table.root), *output, *named]) == 2
     said = capsys.readouterr().err
     assert told in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "harm"),
+    [*itertools.product(READ, ("cut", "missing")), ("lance", "scratched")],  # the others read no pages
+)
+@pytest.mark.parametrize("part", ["windows", "clips"])
+def test_a_damaged_file_is_named(table, capsys, to, harm, part):
+    file = next((table.root / part).glob("*/*.parquet"))
+    content = file.read_bytes()
+    if harm == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:900] if harm == "cut" else content[:4] + bytes(400) + content[404:])
+    assert table.export(to) == 1
+    said = capsys.readouterr().err
+    assert f"l3flow: {file} {'is missing' if harm == 'missing' else 'cannot be read'}" in said
     assert said.count("\n") == 1
 
 
