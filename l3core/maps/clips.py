@@ -128,7 +128,7 @@ def clip_means(
         done += windows
         report(done)
     means /= np.maximum(1, counts)[:, np.newaxis]
-    bad = np.flatnonzero(~np.isfinite(means.sum(axis=1)))
+    bad = np.flatnonzero(~np.isfinite(means).all(axis=1))
     if len(bad):
         first = clips[int(bad[0])]
         raise TableError(f"vectors of {len(bad)} clips hold NaN or infinity, {first!r} among them")

@@ -11,6 +11,7 @@ from l3core.errors import UsageError
 from l3core.numba_cache import find_numba_a_cache
 
 NEIGHBOURS = 15  # UMAP's own
+LARGEST = 1e12  # the squares of a million of them are added up in float32
 
 
 class Placed(NamedTuple):
@@ -36,6 +37,7 @@ def pca(vectors: np.ndarray, *, seed: int = 0) -> Placed:
 
     least = min(vectors.shape)
     points = np.zeros((len(vectors), 2))
+    vectors, scale = _squarable(vectors)
     if len(vectors) < 2 or not np.ptp(vectors, axis=0).any():
         return Placed(points, (0.0, 0.0))
     # arpack finds two components without the others, and needs more than two dimensions
@@ -43,6 +45,7 @@ def pca(vectors: np.ndarray, *, seed: int = 0) -> Placed:
     model = PCA(min(2, least), svd_solver=solver, random_state=seed)
     found = model.fit_transform(vectors)
     points[:, : found.shape[1]] = found
+    points *= scale
     shares = [*map(float, model.explained_variance_ratio_), 0.0]
     return Placed(points, (shares[0], shares[1]))
 
@@ -67,7 +70,13 @@ def umap(vectors: np.ndarray, *, seed: int = 0) -> Placed:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of clips that are copies, of groups that nothing connects
-        return Placed(reducer.fit_transform(vectors).astype(np.float64), None)
+        return Placed(reducer.fit_transform(_squarable(vectors)[0]).astype(np.float64), None)
+
+
+def _squarable(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """(vectors whose squares are finite, what they have been divided by): 1 for those of any network."""
+    largest = float(np.abs(vectors).max())
+    return (vectors, 1.0) if largest < LARGEST else (vectors / np.float32(largest), largest)
 
 
 def umap_module() -> Any:

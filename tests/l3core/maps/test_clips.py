@@ -13,6 +13,7 @@ import pytest
 
 from l3core.errors import TableError
 from l3core.maps.clips import clip_means, default_sample, draw_rows, map_clips
+from l3core.maps.placing import pca
 from l3core.search.vectors import Partition
 from l3core.table.layout import TablePaths, windows_schema
 from l3core.table.maintenance import compact
@@ -127,6 +128,16 @@ def test_vectors_that_are_no_numbers_are_named(tmp_path):
     write_table(tmp_path / "table", SPEC, [parts])
     with pytest.raises(TableError, match=r"vectors of 1 clips hold NaN or infinity, 'bad.wav'"):
         map_clips(partition_of(tmp_path / "table"), 10)
+
+
+def test_large_numbers_are_numbers(tmp_path):
+    large = np.full((1, SIZE), 1e38, np.float32)
+    write_table(tmp_path / "table", SPEC, [[Part("a.wav", large), Part("b.wav", -large)]])
+    found = map_clips(partition_of(tmp_path / "table"), 10)
+    assert np.abs(found.means).tolist() == [large[0].tolist()] * 2
+    points = pca(found.means).points
+    assert np.isfinite(points).all()
+    assert np.ptp(points[:, 0]) > 1e38
 
 
 CHILD = """

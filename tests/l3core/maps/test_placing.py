@@ -45,6 +45,19 @@ def test_components_do_not_depend_on_the_seed(seed):
     np.testing.assert_allclose(pca(vectors, seed=seed).points, pca(vectors).points, atol=1e-3)
 
 
+@pytest.mark.parametrize("place", [pca, umap])
+def test_numbers_whose_squares_are_infinite_have_a_place(place):
+    """As a scratched file holds them, and nobody's network makes."""
+    vectors = two_kinds(40, 20)
+    found = place(vectors * np.float32(1e37))
+    assert np.isfinite(found.points).all()
+    assert separation(found.points) > 1.5
+    if place is pca:
+        plain = pca(vectors)
+        np.testing.assert_allclose(np.abs(found.points) / 1e37, np.abs(plain.points), atol=1e-3)
+        np.testing.assert_allclose(found.variance, plain.variance, rtol=1e-4)
+
+
 @pytest.mark.parametrize("vectors", [np.ones((1, 8)), np.ones((5, 8)), np.zeros((4, 1))])
 def test_what_has_no_components_is_one_point(vectors):
     found = pca(vectors.astype(np.float32))
