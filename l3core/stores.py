@@ -29,6 +29,12 @@ STORES = {
     **dict.fromkeys(("s3", "s3a"), "AWS"),
     **dict.fromkeys(("az", "abfs", "abfss"), "Azure"),
 }
+# Of a store: the client's package, and what installs it.
+EXTRAS = {
+    "Google": ("gcsfs", "gcsfs"),
+    "AWS": ("s3fs", "l3flow[s3]"),
+    "Azure": ("adlfs", "l3flow[azure]"),
+}
 # What to do where a store's client finds no credentials.
 ADVICE = {
     "Google": "run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or give "
@@ -83,11 +89,19 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
                 fs, path = fsspec.core.url_to_fs(uri)
                 return fs, path
             # not url_to_fs, which takes "::" in a name for a chain of file systems here, too
-            client = fsspec.get_filesystem_class(protocol)
+            client = _client(protocol)
             fs = client(**client._get_kwargs_from_urls(uri) | _defaults(protocol))
             return _Translating(fs, uri), client._strip_protocol(uri)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{uri}: {_words(error)}") from None
+
+
+def _client(protocol: str) -> type[fsspec.AbstractFileSystem]:
+    try:
+        return fsspec.get_filesystem_class(protocol)
+    except ImportError:
+        package, extra = EXTRAS[STORES[protocol]]
+        raise ImportError(f"needs {package}: pip install '{extra}'") from None
 
 
 def _defaults(protocol: str) -> dict[str, Any]:

@@ -17,4 +17,13 @@ __all__ = ["huggingface_dataset", "tensorflow_dataset", "torch_dataset"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"l3core.feeds.for_{name.removesuffix('_dataset')}"), name)
+    library = name.removesuffix("_dataset")
+    try:
+        module = import_module(f"l3core.feeds.for_{library}")
+    except ModuleNotFoundError as error:
+        package = {"huggingface": "datasets"}.get(library, library)
+        if error.name != package:
+            raise
+        told = f"{name} needs {package}: pip install 'l3flow[{library}]'"
+        raise ModuleNotFoundError(told, name=package) from None
+    return getattr(module, name)

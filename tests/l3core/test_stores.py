@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import re
 import socket
+import sys
 import time
 
 import pytest
 import soundfile
+from fsspec.registry import _registry
 
 from l3core import atomic, pinned, ranges, storage
 from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
@@ -74,6 +77,18 @@ def test_a_store_that_does_not_answer(monkeypatch):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(StorageError, match="gs://b/x: no answer within 1 s"):
             reach("gs://b/x", seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("uri", "client", "extra"), [("s3://b/t", "s3fs", "s3"), ("az://b/t", "adlfs", "azure")]
+)
+def test_a_client_that_is_not_installed_is_named_with_what_installs_it(monkeypatch, uri, client, extra):
+    monkeypatch.delitem(_registry, uri.partition(":")[0], raising=False)
+    monkeypatch.setitem(sys.modules, client, None)
+    with pytest.raises(
+        UsageError, match=re.escape(f"{uri}: needs {client}: pip install 'l3flow[{extra}]'")
+    ):
+        filesystem(uri)
 
 
 def test_a_place_on_a_disk_is_not_asked_for():

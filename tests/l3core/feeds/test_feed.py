@@ -1,11 +1,14 @@
 """Rows to train on: each once, in an order that the seed decides, shared out among readers."""
 
+import re
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from l3core import feeds
 from l3core.errors import TableError, UsageError
 from l3core.feeds.feed import Share, make_feed, share_out
 from l3core.table.read import read_windows
@@ -165,3 +168,19 @@ def test_no_room_to_shuffle(made):
 def test_what_is_handed_out_may_be_written_to(made):
     for arrays in feed_of(made[0], labels=LABELS).arrays():
         assert all(array.flags.writeable for array in arrays.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("torch_dataset", "torch", "l3flow[torch]"),
+        ("huggingface_dataset", "datasets", "l3flow[huggingface]"),
+    ],
+)
+def test_a_library_that_is_not_there_is_named_with_what_installs_it(monkeypatch, name, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"l3core.feeds.for_{name.removesuffix('_dataset')}", raising=False)
+    with pytest.raises(
+        ModuleNotFoundError, match=re.escape(f"{name} needs {package}: pip install '{extra}'")
+    ):
+        getattr(feeds, name)
