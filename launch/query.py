@@ -154,17 +154,7 @@ def _open(args: argparse.Namespace, paths: "TablePaths") -> "Asking":
         if str(error).startswith("--spec"):
             raise
         with naming("--table"):
-            raise _told_more(error, paths) from None
-
-
-def _told_more(error: Exception, paths: "TablePaths") -> Exception:
-    """The same error; where nothing was committed yet, with what there is instead."""
-    from l3core import storage
-    from l3core.errors import TableError
-
-    if str(error).startswith("no table at") and storage.names_below(paths.all_staging, suffix=""):
-        return TableError(f"{error}; a run is at work there, or was ended: l3flow embed goes on with it")
-    return error
+            raise error from None
 
 
 def _print_views(args: argparse.Namespace, paths: "TablePaths") -> int:

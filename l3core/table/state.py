@@ -178,8 +178,16 @@ def existing(paths: TablePaths, state: TableState) -> TableState:
         TableError: it is not.
     """
     if state.root is None:
-        raise TableError(f"no table at {paths.root}: nothing was ever committed there")
+        raise no_table(paths)
     return state
+
+
+def no_table(paths: TablePaths) -> TableError:
+    """The error of a place without a table, with what there is instead."""
+    told = f"no table at {paths.root}: nothing was ever committed there"
+    if storage.names_below(paths.all_staging, suffix=""):
+        told += "; a run is at work there, or was ended: l3flow embed goes on with it"
+    return TableError(told)
 
 
 def choose_spec(paths: TablePaths, state: TableState, spec: str | None, *, flag: str = "--spec") -> str:

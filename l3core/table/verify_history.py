@@ -14,7 +14,7 @@ from l3core.errors import TableError
 from l3core.table.entries import check_commit
 from l3core.table.finding import DamageError, Finding
 from l3core.table.layout import LAYOUT_VERSION, TablePaths
-from l3core.table.state import TableState
+from l3core.table.state import TableState, no_table
 
 ENTRY = re.compile(r"(\d{8})\.json")
 LOST = "so its files may be called orphans, and files that it removed missing"
@@ -41,7 +41,7 @@ def require_table(paths: TablePaths) -> None:
     """
     commits = (storage.names_below(uri, suffix=".json") for uri in (paths.journal, paths.runs))
     if not any(commits) and not storage.exists(paths.table):
-        raise TableError(f"no table at {paths.root}: nothing was ever committed there")
+        raise no_table(paths)
 
 
 def replay(paths: TablePaths) -> Generator[Finding, None, History]:
@@ -55,7 +55,7 @@ def replay(paths: TablePaths) -> Generator[Finding, None, History]:
         yield from replayed.take(number)
     yield from replayed.take_strays()
     if not replayed.committed and not storage.exists(paths.table):
-        raise TableError(f"no table at {paths.root}: nothing was ever committed there")
+        raise no_table(paths)
     yield from replayed.check_end()
     state = TableState(replayed.last, replayed.root, replayed.files, replayed.pending, {})
     return History(state, replayed.specs)

@@ -279,12 +279,29 @@ def test_a_plan_is_shown_in_its_lines(ask):
     assert out == b"\n\\x1b\n"
 
 
-def test_no_table_there_and_an_unfinished_run(tmp_path, capsys):
-    assert main(["query", "--table", str(tmp_path), "SELECT 1"]) == 2
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("query", "SELECT 1"),
+        ("query", "--print-views"),
+        ("similar", "a.wav"),
+        ("index",),
+        ("map",),
+        ("ddl", "--to", "clickhouse"),
+        ("export", "--format", "lance", "--output", "out"),
+        ("specs",),
+        ("runs",),
+        ("verify",),
+        ("compact",),
+    ],
+    ids=" ".join,
+)
+def test_no_table_there_and_an_unfinished_run(tmp_path, capsys, command):
+    assert main([*command, "--table", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert f"--table no table at {tmp_path}: nothing was ever committed there (see" in err
     PlainRun(write_files(tmp_path / "corpus", 2), tmp_path / "table", "run-1").make_plan().embed()
-    assert main(["query", "--table", str(tmp_path / "table"), "SELECT 1"]) == 2
+    assert main([*command, "--table", str(tmp_path / "table")]) == 2
     err = capsys.readouterr().err
     assert (
         "nothing was ever committed there; a run is at work there, or was ended: l3flow embed goes"
