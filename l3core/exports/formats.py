@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from l3core import storage
 from l3core.errors import UsageError
+from l3core.table.json_objects import read_json
 from l3core.table.layout import LEDGER_SCHEMA, TablePaths, windows_schema
 from l3core.table.row_groups import opened, vector_size
 from l3core.table.state import TableState
@@ -108,7 +109,7 @@ def export(
         namespace: of Iceberg.
 
     Raises:
-        UsageError: the format's package is missing, or something else is there.
+        UsageError: the format's package is missing, something else is there, or nothing can be written.
         TableError: the spec has no windows.
         DamagedError: a file that is new to the export cannot be read.
         FileNotFoundError: a later commit has taken a file away, or it is missing.
@@ -130,6 +131,11 @@ def export(
             if _name(path) not in known:
                 with opened(paths, state, path):  # each library has words of its own, without the name
                     pass
+    if not before:  # nor does each say in a line that it cannot write there
+        try:
+            storage.write_bytes(storage.join(uri, NOTE), json.dumps(made_of | {"files": {}}).encode())
+        except OSError as error:
+            raise UsageError(f"{uri}: cannot write there: {error.strerror or error}") from None
     write = import_module(form.module).write
     done = [write(part, target) for part in parts]
     note = made_of | {
@@ -160,7 +166,7 @@ def _check_note(uri: str, made_of: dict[str, str]) -> dict[str, Any]:
         if storage.exists(uri) and not _only_ours(uri):
             raise UsageError(f"{uri} has other things in it, and no {NOTE}: name an empty folder")
         return {}
-    note = json.loads(storage.read_bytes(place))
+    note = read_json(place)
     for name, value in made_of.items():
         if note.get(name) != value:
             raise UsageError(

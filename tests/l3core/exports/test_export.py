@@ -134,13 +134,18 @@ def test_files_that_no_commit_has_stay_out(table):
 
 @pytest.mark.parametrize("to", READ)
 def test_an_export_that_was_cut_off_goes_on(to, table, monkeypatch):
-    def cut(*args):
-        raise KeyboardInterrupt
+    write = formats.storage.write_bytes
+
+    def cut(uri, content):
+        if b"commit" in content:  # the note of what is done
+            raise KeyboardInterrupt
+        write(uri, content)
 
     with monkeypatch.context() as patch:
         patch.setattr(formats.storage, "write_bytes", cut)
         assert table.export(to) == 130
-    assert not (table.out / "l3flow.json").exists()
+    assert json.loads((table.out / "l3flow.json").read_text())["files"] == {}
+    assert table.export("lance" if to == "delta" else "delta") == 2
     assert table.export(to) == 0
     check(table, to)
 
@@ -208,6 +213,27 @@ def test_a_damaged_file_is_named(table, capsys, to, harm, part):
     assert table.export(to) == 1
     said = capsys.readouterr().err
     assert f"l3flow: {file} {'is missing' if harm == 'missing' else 'cannot be read'}" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("to", READ)
+def test_a_folder_that_cannot_be_written_is_one_line(table, capsys, to):
+    table.out.parent.joinpath("a file").write_text("x")
+    out = table.out.parent / "a file" / "below"
+    assert table.export(to, out=out) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"l3flow: {out}: cannot write there: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]"])
+def test_a_note_that_is_damaged_is_named(table, capsys, text):
+    assert table.export("delta") == 0
+    (table.out / "l3flow.json").write_text(text)
+    capsys.readouterr()
+    assert table.export("delta") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"l3flow: {table.out}/l3flow.json is damaged, it is no JSON")
     assert said.count("\n") == 1
 
 
