@@ -17,6 +17,7 @@ _DAMAGE = re.compile(
     r"protocol|invalid unicode|utf-?8",
     re.IGNORECASE,
 )
+_OF_CROSSVAL = re.compile(r"Table with name (predictions|splits|trials) does not exist")
 
 
 def sql_error(
@@ -46,6 +47,8 @@ def sql_error(
     advice = ""
     if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in words:
         advice = " (a query reads the table and nothing else; --allow-files unlocks the rest)"
+    elif isinstance(error, duckdb.CatalogException) and _OF_CROSSVAL.search(words):
+        advice = " (--crossval makes this view of a result)"
     elif isinstance(error, duckdb.OutOfMemoryException):
         advice = " (with --allow-files DuckDB may put on the disk what does not fit)"
     return UsageError(f"SQL: {kind} error{_place(sql, position)}: {words}{advice}")

@@ -279,6 +279,15 @@ def test_a_plan_is_shown_in_its_lines(ask):
     assert out == b"\n\\x1b\n"
 
 
+@pytest.mark.parametrize("view", ["predictions", "splits", "trials"])
+def test_a_view_of_crossval_without_its_result_is_told(tmp_path, capsys, view):
+    PlainRun(write_files(tmp_path / "corpus", 1), tmp_path / "table", "run-1").all()
+    assert main(["query", "--table", str(tmp_path / "table"), f"FROM {view}"]) == 2
+    err = capsys.readouterr().err
+    assert f"Table with name {view} does not exist" in err
+    assert "(--crossval makes this view of a result)" in err
+
+
 @pytest.mark.parametrize(
     "command",
     [
