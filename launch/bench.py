@@ -56,7 +56,8 @@ Measure what this machine does. Compare ratios of one run; single figures vary w
   similar    nearest neighbours: going through a gigabyte of vectors beside pyarrow's reading, memory,
              and the recall of an index (minutes, and 3 GB)
   crossval   training all combinations at once, against Keras, and a run of ESC-50's size (minutes)
-  query      SQL over a table: start-up, and the speed of reading vectors, against pyarrow
+  query      SQL over a table: start-up, and the speed of reading vectors, against pyarrow; recall of an
+             index
 
 examples:
   l3flow bench --model edgel3-sea-64

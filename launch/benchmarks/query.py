@@ -1,9 +1,10 @@
-"""Questions in SQL: how long the command takes for a small one, and how fast vectors are read."""
+"""Questions in SQL: how long the command takes for a small one, how fast vectors are read; indexes."""
 
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from l3core.table.layout import LAYOUT_VERSION, TablePaths, windows_folder
 from l3core.table.ledger import write_ledger
 from l3core.table.state import entry_name
 from l3core.table.windows_file import file_facts, writing_windows
+from launch.benchmarks import similar
 from launch.benchmarks.figures import Figure, timed
 from launch.benchmarks.ledgers import (
     CLIP_WINDOWS,
@@ -42,7 +44,7 @@ NEAREST = (
 
 
 def query(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
-    """The whole command over a ledger, and questions over vectors, beside pyarrow's own reading.
+    """The whole command over a ledger, questions over vectors beside pyarrow's own reading, indexes.
 
     Args:
         folder: for a table.
@@ -69,6 +71,11 @@ def query(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
     yield Figure("pyarrow, embedding", plain, "MB/s", "merely read")
     yield Figure("cosine of all windows", speed, "MB/s", note)
     yield Figure("cosine / pyarrow", speed / plain, "", "of the speed of merely reading")
+    if find_spec("faiss") is not None:
+        clips = max(20, clips)
+        similar.make_table(folder / "neighbours", clips)
+        partition = similar.open_partition(folder / "neighbours")
+        yield from similar.index_figures(partition, f"{clips:,} clips")
 
 
 def make_table(folder: Path, clips: int) -> list[Path]:

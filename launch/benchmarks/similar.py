@@ -53,7 +53,7 @@ def similar(folder: Path, *, scale: float = 1.0) -> Iterator[Figure]:
         peak = found["peak_mb"]
         yield Figure("similar, peak memory", peak, "MB", f"{clips * CLIP_WINDOWS:,} windows")
     if find_spec("faiss") is not None:
-        yield from _index(partition, note)
+        yield from index_figures(partition, note)
 
 
 def _against_reading(partition: Partition, megabytes: float, note: str) -> Iterator[Figure]:
@@ -71,7 +71,8 @@ def _against_reading(partition: Partition, megabytes: float, note: str) -> Itera
             yield Figure("similar / pyarrow reads", ratio, "", what)
 
 
-def _index(partition: Partition, note: str) -> Iterator[Figure]:
+def index_figures(partition: Partition, note: str) -> Iterator[Figure]:
+    """Recall, size and speed of each kind of index of a table's clips; needs the extra `index`."""
     from l3core.search.approximate import nearest_by_index
     from l3core.search.building import STORED, build_index
 

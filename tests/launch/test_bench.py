@@ -171,6 +171,7 @@ def test_questions_are_measured(capsys):
     figures = {figure["name"]: figure["value"] for figure in answer["figures"]}
     assert min(figures.values()) > 0
     assert {"l3flow query, ledger", "count of windows", "vectors of a clip"} <= set(figures)
+    assert 0 < figures["index, recall@10"] <= 1
     ratio = figures["cosine of all windows"] / figures["pyarrow, embedding"]
     assert figures["cosine / pyarrow"] == pytest.approx(ratio)
 
