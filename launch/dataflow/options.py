@@ -110,7 +110,7 @@ def checked(
         )
     machine_type = machine_type_of(args.machine_type, gpu, gpus)
     workers = args.workers or DEFAULT_WORKERS
-    _check_beam(beam_options, region=region, workers=workers, shared=gpu is None or args.mps)
+    _check_beam(beam_options, region=region, workers=workers)
     _check_surroundings(args, region)
     if args.mps:
         check_mps(gpu, gpus, machine_type, beam_options)
@@ -238,17 +238,11 @@ def _temp(given: str | None) -> str:
     return given.rstrip("/")
 
 
-def _check_beam(beam_options: Sequence[str], *, region: str, workers: int, shared: bool) -> None:
+def _check_beam(beam_options: Sequence[str], *, region: str, workers: int) -> None:
     """Refuse what would contradict options of ours, and which Beam would send beside them."""
     if any("worker_accelerator" in option for option in beam_options):
         raise UsageError(
             "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
-        )
-    if not shared and any(
-        re.search(r"(?<!no_)use_multiple_sdk_containers", option) for option in beam_options
-    ):
-        raise UsageError(
-            "use_multiple_sdk_containers lets processes share a GPU without limits: use --mps"
         )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--num_workers", type=int, default=0)

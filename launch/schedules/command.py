@@ -42,7 +42,7 @@ examples:
       --service-account nightly@my-project.iam.gserviceaccount.com \\
       -- embed --input gs://bucket/audio --output gs://bucket/table --runner dataflow \\
       --project my-project --region us-central1 --temp-location gs://bucket/temp \\
-      --sdk-container-image IMAGE
+      --sdk-container-image us-docker.pkg.dev/my-project/l3flow/l3flow:1
   l3flow schedule --to airflow --every '30 4 1 * *' -- verify --table gs://bucket/table
 """
 LONGEST_NAME = 52  # of a CronJob

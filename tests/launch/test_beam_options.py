@@ -70,9 +70,12 @@ def test_flags_of_dataflow_need_dataflow(flags, runner):
     parsed("--runner", "dataflow", *flags)
 
 
+SWITCHES = ("--no_use_public_ips", "--use_public_ips", "--save_main_session", "--streaming")
+
+
 @pytest.mark.parametrize("name", OURS_ON_DATAFLOW)
 def test_options_of_beam_that_we_set_on_dataflow(name):
-    value = "" if name in ("--no_use_public_ips", "--use_public_ips", "--save_main_session") else "=x"
+    value = "" if name in SWITCHES else "=x"
     given = f"{name}{'' if name == '--update' else value}"
     if name == "--disk_size_gb":
         given = f"{name}=1"

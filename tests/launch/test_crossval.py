@@ -300,7 +300,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     table, output = tmp_path / "table", tmp_path / "out"
     assert main(["embed", "--input", str(DATA / "audio"), "--output", str(table), *flags]) == 0
     run = [sys.executable, "-m", "launch.main", *command((DATA, table), output, dataset="esc10")]
-    run += ["--epochs", "40"]
+    run += ["--epochs", "100"]
     with subprocess.Popen(run, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not fold_times(output) and time.monotonic() < deadline:

@@ -143,7 +143,7 @@ def test_an_index_of_another_state_is_refused(tmp_path):
     corpus, table = write_files(tmp_path / "corpus", 6), tmp_path / "table"
     PlainRun(corpus, table, "run-1").all()
     partition = partition_of(table)
-    with pytest.raises(TableError, match=r"no index of clips in .*: run l3flow index --of clips again"):
+    with pytest.raises(TableError, match=r"no index of clips in .*: run l3flow index --of clips, or"):
         nearest_by_index(partition, clip_queries(partition, ["000.wav"], by="mean"), Search())
     build_index(partition, of="clips")
     old = {path.name for path in folder_of(partition).iterdir()}

@@ -272,10 +272,6 @@ def test_options_of_beam_that_contradict_ours():
     assert refused("--gpu", "l4", f"--dataflow_service_options={accelerator}") == (
         "worker_accelerator of --dataflow_service_options is what l3flow sets: use --gpu"
     )
-    assert refused("--gpu", "l4", "--experiments=use_multiple_sdk_containers") == (
-        "use_multiple_sdk_containers lets processes share a GPU without limits: use --mps"
-    )
-    opened("--experiments=use_multiple_sdk_containers")
     assert refused("--workers", "3", "--num_workers", "4") == (
         "--num_workers 4 is more than --workers, which is 3"
     )

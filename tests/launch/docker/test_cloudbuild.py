@@ -155,13 +155,6 @@ def test_the_page_and_the_dockerfile_name_the_same_tag():
         assert set(re.findall(r"l3flow:[^\s`]*-gpu", text)) == {tag}
 
 
-def test_the_first_run_uses_the_image_that_is_built():
-    page = (image.REPOSITORY / "docs/dataflow-first-run.md").read_text(encoding="utf-8")
-    values = BUILD["substitutions"] | {"PROJECT_ID": "$PROJECT", "_REGION": "$REGION"}
-    assert f"export IMAGE={filled('${_IMAGE}:${_TAG}-gpu', values)}\n" in page
-    assert f"repositories delete {values['_REPOSITORY']} " in page
-
-
 def test_the_page_has_the_substitutions_and_the_numbers_of_the_locks():
     page = (image.REPOSITORY / "docs/image.md").read_text(encoding="utf-8")
     for name in BUILD["substitutions"].keys() - {"_IMAGE"}:
