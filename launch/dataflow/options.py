@@ -19,7 +19,7 @@ from launch.dataflow.rest import ENDPOINT, DataflowService
 from launch.dataflow.run import DataflowRunner
 from launch.dataflow.workers import DEFAULT_WORKERS, Workers
 from launch.options import EMAIL, naming
-from launch.places import reach_places
+from launch.places import Place, reach_places
 from launch.runners import Where
 
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
@@ -165,8 +165,10 @@ def _check_surroundings(args: argparse.Namespace, region: str) -> None:
 
 
 def _check_places(args: argparse.Namespace, places: Mapping[str, str]) -> None:
-    inputs = [("--input", each) for each in args.input if not each.startswith("@")]
-    for flag, place in [*places.items(), *inputs]:
+    read = [("--input", each) for each in args.input if not each.startswith("@")]
+    if Place("--weights", args.weights).path is not None:
+        read.append(("--weights", args.weights))
+    for flag, place in [*places.items(), *read]:
         _check_remote(flag, place)
     for flag, place in places.items():
         if not place.startswith("gs://"):

@@ -11,7 +11,7 @@ from launch.beam_options import beam_flags
 from launch.dataflow.options import IMAGE_NAME, checked
 from launch.dataflow.parameters import metadata, parameters_of, values_of
 from launch.dataflow.rest import DataflowService
-from launch.schedules.given import Place
+from launch.places import Place
 
 DESCRIPTION = (
     "Embeds audio into a feature table: plans when it is launched, embeds what is new or changed, and "
@@ -83,7 +83,7 @@ def launching(
     values = values_of(argv)
     parameters = parameters_of(values)
     runner = checked(_with_own_image(args), beam_options, {"--output": args.output})
-    for flag in ("--input", "--root", "--weights"):
+    for flag in ("--input", "--root"):
         _refuse_local(flag, values.get(flag, []))
     environment: dict[str, Any] = {
         "tempLocation": runner.temp,

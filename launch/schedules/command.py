@@ -13,7 +13,8 @@ from pathlib import Path
 
 from l3core.errors import UsageError
 from launch.options import Parser, naming, writing_to
-from launch.schedules.given import Given, Place, check_command, elsewhere, here
+from launch.places import Place
+from launch.schedules.given import Given, check_command, elsewhere, here
 from launch.schedules.job import Job, Options
 from launch.schedules.targets import TARGETS, Target
 from launch.schedules.when import WORDS, clock_changes, parse_every

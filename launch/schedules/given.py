@@ -12,9 +12,9 @@ from l3core.errors import UsageError
 from l3core.storage_options import is_named
 from l3core.urls import checked_url, is_web
 from launch.options import naming
+from launch.places import Place
 from launch.schedules.job import Secrets
 
-LOCAL = ("file://", "local://")
 # Flags whose values name secrets.
 SECRET = ("--storage-option", "--notify")
 
@@ -33,27 +33,6 @@ class Given(NamedTuple):
     secrets: Secrets
     written: tuple[str, ...]
     read: tuple[str, ...]
-
-
-class Place(NamedTuple):
-    """A value of a flag that is a place."""
-
-    flag: str
-    text: str
-
-    @property
-    def path(self) -> str | None:
-        """The path that it is; None: a URI, or a word that the flag knows."""
-        if self.flag == "--weights" and (self.text == "published" or self.text.startswith("random:")):
-            return None
-        text = self.text.removeprefix("@") if self.flag == "--input" else self.text
-        for scheme in LOCAL:
-            text = text.removeprefix(scheme)
-        return None if "://" in text else text
-
-    def at(self, path: str) -> str:
-        """The same value with another path."""
-        return f"@{path}" if self.flag == "--input" and self.text.startswith("@") else path
 
 
 def _embed(argv: Sequence[str]) -> list[str]:

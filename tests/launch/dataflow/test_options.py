@@ -95,6 +95,11 @@ def test_what_is_missing(flag):
             "--input /data/*.wav is a path of this machine, and workers on Dataflow cannot reach it: "
             "copy it to gs://",
         ),
+        (
+            {"weights": "mine.h5"},
+            "--weights mine.h5 is a path of this machine, and workers on Dataflow cannot reach it: copy "
+            "it to gs://",
+        ),
         ({"gpu": "l5"}, "--gpu must be one of t4, l4, a100, h100, got 'l5', did you mean l4?"),
         ({"gpu": "tpu"}, "--gpu must be one of t4, l4, a100, h100, got 'tpu'"),
         ({"gpu": "l4:x"}, "--gpu needs NAME or NAME:NUMBER, got 'l4:x'"),

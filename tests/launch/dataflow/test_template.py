@@ -273,7 +273,7 @@ def test_a_launch_is_sent_as_the_api_has_it(flex, bucket, capsys):
         (["--runner", "flink"], "--project needs --runner dataflow"),
         (["--dry-run"], "--dry-run has no place in a template"),
         (["--notify", "https://x.example"], "--notify has no place in a template"),
-        (["--weights", "my.h5"], "--weights my.h5: a path of this machine"),
+        (["--weights", "my.h5"], "--weights my.h5 is a path of this machine"),
         (["--root", "corpus"], "--root corpus: a path of this machine"),
         (["--input", "@list.txt"], "--input @list.txt: a path of this machine"),
         (["--output", "table"], "--output table is a path of this machine"),
