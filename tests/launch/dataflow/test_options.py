@@ -324,6 +324,15 @@ def test_several_gpus_have_their_machine_and_two_threads_each(gpu, machine, thre
     assert runner.slots == 3 * threads
 
 
+@pytest.mark.parametrize("second", ["t4", "l4:2", "l4"])
+def test_a_second_gpu_does_not_take_the_place_of_the_first(second, capsys):
+    with pytest.raises(SystemExit) as ended:
+        opened("--gpu", "l4", "--gpu", second)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f": --gpu is given twice, l4 and {second}: workers are alike (see " in line
+
+
 def test_where_it_would_run():
     facts, words, _ = opened("--gpu", "l4:2", check=where_of)
     assert words == "at most 4 g2-standard-24 with 2 l4 (24 GB) on Dataflow in us-central1"
