@@ -101,12 +101,12 @@ def _find(paths: TablePaths, name: str) -> RunJob:
             return run_id, job
     for master, jobs in {job["master"]: jobs_like(job) for _, job in known}.items():
         try:
-            names = jobs.names_by_id(master) if jobs else {}
+            job_name = jobs.name_of(master, name) if jobs else None
         except NoAnswerError:  # the run may be another cluster's
             silent.append(master)
             continue
         for run_id, job in known:
-            if "id" not in job and job["name"] == names.get(name):  # else it is another of that name
+            if "id" not in job and job["name"] == job_name:  # else it is another of that name
                 return run_id, job
     unknown = f"--job {name}: no run of this table has such a job"
     if silent:

@@ -89,11 +89,12 @@ class Jobs(Protocol):
     def cause_of_end(self, job: Job) -> str:
         """Why a job has ended without a commit, in a line."""
 
-    def names_by_id(self, master: str) -> dict[str, str]:
-        """Id -> name of the jobs that a cluster or service knows.
+    def name_of(self, master: str, job_id: str) -> str | None:
+        """The name of a job; None if a cluster or service knows none with this id.
 
         Args:
             master: as jobs have it.
+            job_id: as somebody gave it.
 
         Raises:
             NoAnswerError: it does not answer.

@@ -23,6 +23,7 @@ DONE, FAILED, CANCELLED = "JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCE
 ENDED = (DONE, FAILED, CANCELLED, "JOB_STATE_UPDATED", "JOB_STATE_DRAINED")
 
 _MASTER = re.compile(r"(?P<endpoint>.+)/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)")
+_NO_SUCH_JOB = (400, 404)  # of what may be no id at all
 _TROUBLE = (requests.RequestException, GoogleAuthError, KeyError, TypeError, AttributeError)
 
 
@@ -131,6 +132,21 @@ class DataflowService:
             return None
         self._away_since = None
         return str(state)
+
+    def name(self, job_id: str) -> str | None:
+        """The name of a job; None if there is none with this id.
+
+        Raises:
+            NoAnswerError: it does not answer.
+        """
+        try:
+            return str(self._ask("GET", f"/jobs/{quote(job_id, safe='')}")["name"])
+        except UsageError as error:
+            raise NoAnswerError(str(error)) from None
+        except _TROUBLE as error:
+            if isinstance(error, requests.HTTPError) and error.response.status_code in _NO_SUCH_JOB:
+                return None
+            raise NoAnswerError(f"Dataflow at {self.master} does not answer: {why(error)}") from None
 
     def errors(self, job_id: str) -> list[str]:
         """What the service says went wrong in a job, oldest first."""

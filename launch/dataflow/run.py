@@ -231,10 +231,10 @@ def cause_of_end(job: Mapping[str, str]) -> str:
     )
 
 
-def names_by_id(master: str) -> dict[str, str]:
-    """Id -> name of the jobs that the service knows.
+def name_of(master: str, job_id: str) -> str | None:
+    """The name of a job; None if the service knows none with this id.
 
     Raises:
         NoAnswerError: it does not answer.
     """
-    return {each.id: each.name for each in DataflowService.from_master(master).jobs()}
+    return DataflowService.from_master(master).name(job_id)

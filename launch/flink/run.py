@@ -179,15 +179,15 @@ def cause_of_end(job: Mapping[str, str]) -> str:
     )
 
 
-def names_by_id(master: str) -> dict[str, str]:
-    """Id -> name of the jobs that a cluster knows; none of the cluster inside a process.
+def name_of(master: str, job_id: str) -> str | None:
+    """The name of a job; None if the cluster knows none with this id, as the one inside a process.
 
     Raises:
         NoAnswerError: it does not answer.
     """
     if master == LOCAL:
-        return {}
-    return {each.id: each.name for each in FlinkCluster(master).jobs()}
+        return None
+    return next((each.name for each in FlinkCluster(master).jobs() if each.id == job_id), None)
 
 
 def script_here(name: str) -> str:

@@ -20,7 +20,7 @@ def test_this_process_needs_no_runner():
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_every_runner_has_what_is_asked_of_it(runner):
     jobs = jobs_like({"runner": runner, "master": "somewhere", "name": "l3flow-1"})
-    assert all(callable(getattr(jobs, name)) for name in ("how_job_is", "cause_of_end", "names_by_id"))
+    assert all(callable(getattr(jobs, name)) for name in ("how_job_is", "cause_of_end", "name_of"))
 
 
 def test_nobody_knows_how_the_job_of_a_later_version_is():

@@ -6,9 +6,10 @@ from l3core.errors import RunError
 from launch.dataflow import rest
 from launch.dataflow.causes import cause_of, refusal
 from launch.dataflow.rest import ENDPOINT, DataflowService
-from launch.dataflow.run import cause_of_end, follow, how_job_is, names_by_id
+from launch.dataflow.run import cause_of_end, follow, how_job_is, name_of
 from launch.flink.job_server import free_port
 from launch.runners import NoAnswerError, jobs_like
+from tests.dataflow_api import problem
 
 
 def job(master, name="l3flow-run-1"):
@@ -68,7 +69,7 @@ def test_what_a_lock_says_has_nobody_asked_but_google(master, monkeypatch):
     monkeypatch.setattr(rest.requests.Session, "request", asked)
     assert how_job_is(job(master)) == "unknown"
     with pytest.raises(NoAnswerError):
-        names_by_id(master)
+        name_of(master, "a1")
 
 
 def test_without_credentials_nobody_knows(nobody, monkeypatch):
@@ -76,10 +77,20 @@ def test_without_credentials_nobody_knows(nobody, monkeypatch):
     assert how_job_is(job(f"{ENDPOINT}/v1b3/projects/p/locations/us-central1")) == "unknown"
 
 
-def test_names_of_jobs(api):
+def test_the_name_of_a_job_is_one_request_however_many_there_are(api):
+    for number in range(30):
+        api.add_job(f"{number}", f"other-{number}", "JOB_STATE_DONE")
     api.add_job("a1", "l3flow-run-1")
-    api.add_job("b2", "other", "JOB_STATE_DONE")
-    assert names_by_id(api.master()) == {"a1": "l3flow-run-1", "b2": "other"}
+    assert name_of(api.master(), "a1") == "l3flow-run-1"
+    assert len(api.log) == 1
+    assert name_of(api.master(), "a/2 ?") is None
+    assert api.log[1].endswith("/jobs/a%2F2%20%3F")
+
+
+def test_no_name_is_known_of_a_service_that_refuses(api):
+    api.answer = lambda *request: problem(403, "PERMISSION_DENIED", "no")
+    with pytest.raises(NoAnswerError, match=r"does not answer: HTTP 403$"):
+        name_of(api.master(), "a1")
 
 
 @pytest.mark.parametrize(
