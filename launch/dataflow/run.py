@@ -15,6 +15,7 @@ from launch.dataflow.causes import cause_of, refusal
 from launch.dataflow.rest import CANCELLED, DONE, ENDED, FAILED, DataflowService
 from launch.dataflow.workers import Workers
 from launch.runners import NoAnswerError, joint_state, why_ended
+from launch.words import last_line
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -107,10 +108,17 @@ class DataflowRunner:
         return self
 
     def idle(self) -> None:
-        """Run a job that does nothing, on one small machine: a launch that makes none has failed."""
+        """Run a job that does nothing, on one small machine: a launch that makes none has failed.
+
+        Raises:
+            RunError: it could not be made.
+        """
         workers = replace(self.workers, most=1, gpu=None, mps=False, machine_type=None)
         name = self.launch.job_name if self.launch else "l3flow-idle"
-        replace(self, workers=workers).run(_nothing, name=name)
+        try:
+            replace(self, workers=workers).run(_nothing, name=name)
+        except Exception as error:  # of Beam's and Google's libraries, as of a run with work
+            raise RunError(f"nothing to do, and no job that says so: {last_line(error)}") from error
 
     def run(
         self,
@@ -134,6 +142,13 @@ class DataflowRunner:
         if not self.detach:
             follow(self.service, job_id)
 
+    @property
+    def _staging(self) -> tuple[str, str]:
+        """What the folder is called that is staged in, and its URI."""
+        if self.launch and self.launch.staging:
+            return "the launch's staging location", self.launch.staging
+        return "--temp-location", self.temp
+
     def options(self, name: str, *, longest_s: float = 0.0) -> list[str]:
         """Options of Beam for a job; arguments as of `run`."""
         service = self.service
@@ -142,7 +157,7 @@ class DataflowRunner:
             f"--project={service.project}",
             f"--region={service.region}",
             f"--temp_location={self.temp}",
-            f"--staging_location={(self.launch and self.launch.staging) or self.temp}",
+            f"--staging_location={self._staging[1]}",
             f"--dataflow_endpoint={service.endpoint}",
             *self.workers.options(longest_s=longest_s),
             *(f"--label={key}={value}" for key, value in self.labels),
@@ -165,7 +180,7 @@ class DataflowRunner:
         except GoogleAPICallError as error:
             raise RunError(refusal(error.code, str(error.message))) from None
         except OSError as error:  # of staging
-            raise RunError(f"--temp-location {self.temp}: {' '.join(str(error).split())}") from None
+            raise RunError(f"{' '.join(self._staging)}: {' '.join(str(error).split())}") from None
         return job_id
 
     def _hold_writable(self, name: str) -> None:
@@ -174,12 +189,13 @@ class DataflowRunner:
         Raises:
             RunError: it cannot.
         """
-        probe = storage.join(self.temp, f"{name}.probe")
+        place, folder = self._staging
+        probe = storage.join(folder, f"{name}.probe")
         try:
             storage.write_bytes(probe, b"")
             storage.remove(probe)
         except OSError as error:
-            raise RunError(f"--temp-location {self.temp}: cannot write there: {error}") from None
+            raise RunError(f"{place} {folder}: cannot write there: {error}") from None
 
 
 def _nothing(pipeline: "beam.Pipeline") -> None:

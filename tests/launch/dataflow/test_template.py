@@ -4,12 +4,14 @@ import json
 from contextlib import contextmanager
 from threading import Thread
 
+import apache_beam as beam
 import pytest
+from google.auth.exceptions import RefreshError
 from google.cloud import dataflow
 from google.protobuf import json_format
 
 from l3core import storage
-from l3core.errors import UsageError
+from l3core.errors import RunError, UsageError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import acquire, release
 from l3core.table.read import read_windows
@@ -187,6 +189,37 @@ def test_a_launch_that_fails_leaves_its_lock_to_nobody(api):
     api.add_job("2026-11-26_00_00_00-17", "nightly", "JOB_STATE_QUEUED")
     assert how_job_is(runner.job("run-1")) == "running"
     assert not runner.may_go_on("run-1")
+
+
+def runner_of_a_launch(api, temp, **launch):
+    folder = f"{temp}/template_launches/2026-11-26_00_00_00-17"
+    return DataflowRunner(
+        service=rest.DataflowService(api.url, "my-project", "us-central1"),
+        temp=temp,
+        workers=Workers(image=IMAGE),
+        detach=True,
+        launch=Launch(job_name="nightly", template=f"{folder}/job_object", **launch),
+    )
+
+
+def test_with_nothing_to_do_whatever_libraries_raise_is_one_line(api, temp, monkeypatch):
+    def fails(pipeline):
+        raise RefreshError("Reauthentication is needed.\nRun gcloud auth")
+
+    monkeypatch.setattr(beam.Pipeline, "run", fails)
+    with pytest.raises(RunError, match=r"^nothing to do, and no job that says so: Run gcloud auth$"):
+        runner_of_a_launch(api, temp).idle()
+
+
+def test_a_launch_tries_the_folder_that_it_stages_in(api, temp, gcs):
+    place = temp.replace("/temp", "/staging")
+    gcs.fault(r"staging/.*\.probe", status=403)
+    with pytest.raises(RunError, match=f": the launch's staging location {place}: cannot write there"):
+        runner_of_a_launch(api, temp, staging=place).idle()
+    gcs.clear()
+    gcs.fault(r"temp/.*\.probe", status=403)
+    runner_of_a_launch(api, temp, staging=place).idle()
+    gcs.clear()
 
 
 def test_a_run_is_found_by_the_id_of_its_own_job(api, tmp_path):
