@@ -24,6 +24,7 @@ from l3core.audio import ArraySource
 from l3core.embedding import Embedder, Embedding
 from l3core.signals import Signal, SignalEmbedding, embed_signals, embed_sources, open_signal
 from l3core.spec import EmbeddingSpec
+from l3core.table.counters import NAMESPACE
 
 ERRORS = "errors"
 # Windows wait for company until they fill so many batches: at most one of them is not full.
@@ -80,8 +81,15 @@ class L3ModelHandler(ModelHandler):
         model: Embedder,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[SignalEmbedding]:
-        """One result for each signal, in order."""
-        return embed_signals(batch, model)
+        """One result for each signal, in order.
+
+        Beam's `failed_batches_counter` stays at zero: no signal fails its batch. What does is in the
+        counters of `EmbedSignals`.
+        """
+        found = embed_signals(batch, model)
+        failed = sum(one.error is not None for one in found)
+        _count(len(found) - failed, failed=failed, windows=sum(len(one.vectors) for one in found))
+        return found
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Bytes of the samples."""
@@ -89,7 +97,7 @@ class L3ModelHandler(ModelHandler):
 
     def get_metrics_namespace(self) -> str:
         """Beside the counters of `EmbedSignals`."""
-        return "l3flow"
+        return NAMESPACE
 
     def validate_inference_args(self, inference_args: dict[str, Any] | None) -> None:
         """There are none: what can be chosen is in the spec.
@@ -99,6 +107,11 @@ class L3ModelHandler(ModelHandler):
         """
         if inference_args:
             raise ValueError(f"L3ModelHandler takes no inference_args, got {sorted(inference_args)}")
+
+
+def _count(signals: int, *, failed: int, windows: int) -> None:
+    for name, count in {"signals": signals, "signals_failed": failed, "windows": windows}.items():
+        Metrics.counter(NAMESPACE, name).inc(count)
 
 
 def _sample_bytes(signal: Any) -> int:
@@ -151,9 +164,6 @@ class _EmbedSignals(beam.DoFn):
     def __init__(self, spec: EmbeddingSpec, batch_size: int | None) -> None:
         self._spec = spec
         self._batch_size = batch_size
-        self._signals = Metrics.counter("l3flow", "signals")
-        self._failed = Metrics.counter("l3flow", "signals_failed")
-        self._windows = Metrics.counter("l3flow", "windows")
 
     def setup(self) -> None:
         """Load the model, or take the process's."""
@@ -176,7 +186,7 @@ class _EmbedSignals(beam.DoFn):
         try:
             source = open_signal(signal)
         except ValueError as error:
-            self._failed.inc()
+            _count(0, failed=1, windows=0)
             yield beam.pvalue.TaggedOutput(ERRORS, (key, str(error)))
             return
         self._waiting.append(_Waiting(key, source, timestamp, window, pane))
@@ -192,8 +202,7 @@ class _EmbedSignals(beam.DoFn):
         waiting, self._waiting, self._pending = self._waiting, [], 0
         embeddings = embed_sources([one.source for one in waiting], self._embedder)
         for one, embedding in zip(waiting, embeddings):
-            self._signals.inc()
-            self._windows.inc(len(embedding.vectors))
+            _count(1, failed=0, windows=len(embedding.vectors))
             yield WindowedValue((one.key, embedding), one.timestamp, (one.window,), one.pane)
 
 

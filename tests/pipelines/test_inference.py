@@ -155,6 +155,7 @@ def test_run_inference_with_keys_and_its_metrics():
     metrics = counters(p.result)
     assert metrics["num_inferences"] == 8
     assert metrics.get("failed_batches_counter", 0) == 0
+    assert (metrics["signals"], metrics["signals_failed"], metrics["windows"]) == (5, 3, 50)
     sizes = metrics["inference_request_batch_size"]
     assert (sizes.sum, sizes.max, sizes.count) == (8, 3, 3)
     samples = [np.asarray(one[0]).nbytes for one in (*SIGNALS.values(), BAD["nan"], BAD["empty"])]
