@@ -261,7 +261,8 @@ class GcsEmulator(Proxy):
     @staticmethod
     def names_in(path, body):
         """The object that an upload in one request tells in its body."""
-        name = re.search(rb'"name": ?("[^"]*")', body) if "uploadType=multipart" in path else None
+        told = rb'"name": ?("(?:[^"\\]|\\.)*")'
+        name = re.search(told, body) if "uploadType=multipart" in path else None
         return [json.loads(name[1])] if name else []
 
     def failure(self, status):

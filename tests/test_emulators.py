@@ -1,10 +1,11 @@
 """The proxies of the emulated stores: what clients send arrives as it is, and faults are counted."""
 
+import re
 import socket
 
 import pytest
 
-from l3core.storage import read_bytes
+from l3core.storage import read_bytes, write_bytes
 from l3core.stores import filesystem
 
 # as S3's clients send it when they add a checksum at the end
@@ -82,3 +83,12 @@ def test_requests_tell_the_names_that_their_bodies_tell(gcs, s3):
         assert emulator.requests("^(PUT|POST).*x y$")
         assert emulator.requests("^(DELETE|POST).*x y$")
         emulator.clear()
+
+
+@pytest.mark.parametrize("name", ['a "b" c', "a\\b", 'ends in "'])
+def test_a_name_with_quotes_arrives_as_it_is(gcs, name):
+    bucket = gcs.make_bucket(f"quotes-{len(name)}")
+    gcs.clear()
+    write_bytes(f"{bucket}/{name}", b"content")
+    assert read_bytes(f"{bucket}/{name}") == b"content"
+    assert gcs.requests(f"uploadType=multipart.* {re.escape(name)}$")
