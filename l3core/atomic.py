@@ -77,9 +77,15 @@ def write_bytes(uri: str, content: bytes) -> None:
 
 
 def make_folder(fs: fsspec.AbstractFileSystem, path: str) -> None:
-    """Make the folder of an object; in an object store there are none."""
+    """Make the folder of an object; in an object store there are none.
+
+    Raises:
+        IsADirectoryError: it is a bucket of one: clients take an object without a name for one.
+    """
     if not is_object_store(fs):
         fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    elif "/" not in path.rstrip("/"):
+        raise IsADirectoryError(errno.EISDIR, "it is a bucket, and needs an object in it", path)
 
 
 def create(uri: str, content: bytes) -> bool:

@@ -54,6 +54,17 @@ def test_a_wrong_bucket_is_said_to_be_one(bucket):
         reach(f"{wrong}/x")
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_bucket_is_no_object_that_can_be_written(bucket, end):
+    with pytest.raises(IsADirectoryError, match="it is a bucket, and needs an object in it"):
+        storage.write_bytes(bucket + end, b"x")
+    with pytest.raises(IsADirectoryError), storage.writing(bucket + end) as file:
+        file.write(b"x")
+    assert storage.names_below(bucket, suffix="") == []
+    storage.write_bytes(f"{bucket}/x", b"x")
+    assert storage.names_below(bucket, suffix="") == ["x"]
+
+
 @pytest.mark.parametrize("uri", ["gs://", "gs:///x", "gs://*/x.wav", "s3://b[12]/x", "s3://"])
 def test_what_names_no_bucket_is_refused(gcs, s3, uri):
     with pytest.raises(UsageError) as caught:
