@@ -179,14 +179,15 @@ def _embed(
     adapt: Callable[["Runner | None"], "Runner | None"] | None,
 ) -> int:
     from launch.embed_run import embed_table, preview_table  # after --help
-    from launch.runners import runner_of, where_of
+    from launch.runners import check_options, runner_of, where_of
     from launch.summary import say_skipped
     from launch.tables import table_at
 
-    reach_places({"--output": args.output})
+    places = {"--output": args.output}
+    check_options(args, beam_options, places)
+    reach_places(places)
     paths = so_far.paths = table_at("--output", args.output)
     reach_places({"--input": args.input, "--weights": args.weights})
-    places = {"--output": args.output}
     if args.dry_run:
         where = where_of(args, beam_options, places)
         reach_places({"--temp-location": args.temp_location})

@@ -129,7 +129,7 @@ class Where(NamedTuple):
 
 
 class _Modules(NamedTuple):
-    opening: str  # has `runner_of`, and may have `where_of`
+    opening: str  # has `runner_of`, and may have `where_of` and `checked`
     jobs: str  # has what `Jobs` says
 
 
@@ -137,6 +137,20 @@ RUNNERS = {
     "flink": _Modules("launch.flink.opening", "launch.flink.run"),
     "dataflow": _Modules("launch.dataflow.options", "launch.dataflow.run"),
 }
+
+
+def check_options(
+    args: argparse.Namespace, beam_options: Sequence[str], places: Mapping[str, str]
+) -> None:
+    """Refuse options that cannot be meant, before any place is asked; arguments as of `runner_of`.
+
+    Raises:
+        UsageError: what is missing, or does not fit.
+    """
+    if args.runner in RUNNERS:
+        check = getattr(import_module(RUNNERS[args.runner].opening), "checked", None)
+        if check:
+            check(args, beam_options, places)
 
 
 def runner_of(

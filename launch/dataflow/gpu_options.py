@@ -33,6 +33,16 @@ def gpu_of(given: str | None) -> tuple[str | None, int]:
     return name, int(count) if colon else 1
 
 
+def check_name(flag: str, given: str) -> None:
+    """Hold that a machine type is the name of one.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not _MACHINE_TYPE.fullmatch(given):
+        raise UsageError(f"{flag} needs a machine type, as n1-standard-4, got {given!r}")
+
+
 def machine_type_of(given: str | None, gpu: str | None, gpus: int) -> str | None:
     """The machine type that was given, if it goes with the GPUs; None: none was.
 
@@ -41,8 +51,7 @@ def machine_type_of(given: str | None, gpu: str | None, gpus: int) -> str | None
     """
     if given is None:
         return None
-    if not _MACHINE_TYPE.fullmatch(given):
-        raise UsageError(f"--machine-type needs a machine type, as n1-standard-4, got {given!r}")
+    check_name("--machine-type", given)
     if gpu is None:
         for name, each in GPUS.items():
             if count := each.counts.get(given):

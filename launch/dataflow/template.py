@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from l3core.errors import UsageError
 from launch import embed
 from launch.beam_options import beam_flags
+from launch.dataflow.gpu_options import check_name
 from launch.dataflow.options import IMAGE_NAME, checked
 from launch.dataflow.parameters import metadata, parameters_of, values_of
 from launch.dataflow.rest import DataflowService
@@ -77,6 +78,8 @@ def launching(
         raise UsageError(
             f"a job's name has small letters, digits and -, and begins with a letter, got {job_name!r}"
         )
+    if launcher_machine is not None:
+        check_name("--launcher-machine-type", launcher_machine)
     args, beam_options, _ = embed.check(argv, embed.build_parser("l3flow embed"))
     if args.runner != "dataflow":
         raise UsageError(f"a template needs --runner dataflow, and runs not on --runner {args.runner}")

@@ -201,6 +201,16 @@ def test_a_dry_run_refuses_what_the_run_would(api, bucket, capsys):
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_options_are_checked_before_a_place_is_asked(nobody, capsys, more):
+    """Or somebody would look for credentials of a store that is then refused."""
+    argv = ["embed", "--input", "gs://birds/audio", "--output", "s3://birds/table", *FLAGS, *more]
+    place = ["--project", "my-project", "--region", "us-central1", "--temp-location", "gs://birds/temp"]
+    assert main([*argv, "--runner", "dataflow", *place, "--sdk-container-image", IMAGE]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--output s3://birds/table: a job on Dataflow keeps its table on gs://" in line
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry-run"])
 def test_a_bucket_for_staging_that_is_not_there_is_one_line(api, bucket, capsys, more):
     assert embed(api, bucket, "--temp-location", "gs://no-such-bucket/temp", *more) == 2
     [line] = capsys.readouterr().err.splitlines()

@@ -357,6 +357,8 @@ def test_its_own_options_are_checked(capsys, argv, says):
     [
         (["--job-name", "Nightly"], "a job's name has small letters"),
         (["--template", "table.json"], "--template needs the spec as gs://"),
+        (["--launcher-machine-type", "e2 4"], "--launcher-machine-type needs a machine type, as n1-s"),
+        (["--launcher-machine-type", ""], "--launcher-machine-type needs a machine type, as n1-s"),
     ],
 )
 def test_so_is_how_the_job_is_called(flex, capsys, flags, says):
