@@ -42,8 +42,10 @@ def say_skipped(args: argparse.Namespace, busy: BusyError) -> None:
 
 
 def say_submitted(args: argparse.Namespace, run_id: str, job_id: str) -> None:
-    """That a job goes on without us, and how to follow it."""
+    """That a job goes on without us, and how to follow it; of one of Google's its id, for its page."""
     if not args.detach:
+        if args.runner == "dataflow" and not (args.json or args.quiet):
+            print(f"submitted: Dataflow job {job_id}, run {run_id}", flush=True)
         return
     if args.json:
         ending = {"status": "submitted", "exit_code": DONE, "message": ""}

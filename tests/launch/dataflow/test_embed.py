@@ -131,9 +131,12 @@ def test_a_job_that_fails_is_one_line(api, bucket, capsys):
     text = "Traceback (most recent call last):\nl3core.errors.RunError: it rained"
     api.on_create = lambda job: api.add_job(job["id"], job["name"], "JOB_STATE_FAILED", [text])
     assert embed(api, bucket) == 1
-    [line] = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr()
+    [line] = said.err.splitlines()
     assert line.startswith("l3flow: ")
     assert "it rained" in line
+    [job_id] = api.jobs
+    assert said.out.startswith(f"submitted: Dataflow job {job_id}, run ")  # its page has more
 
 
 def test_ctrl_c_cancels_the_job(api, bucket, capsys):
