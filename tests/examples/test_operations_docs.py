@@ -1,6 +1,8 @@
 """What docs/operations.md and docs/dataflow-first-run.md say is so: commands, events, filters."""
 
 import ast
+import json
+import logging
 import re
 import shlex
 from contextlib import suppress
@@ -14,7 +16,10 @@ from launch.dataflow.dashboard import JOBS, PLATFORM, log_filter, metric_names
 from launch.dataflow.workers import ELEMENT_WITHIN_MIN
 from launch.embed import build_parser, check
 from launch.main import COMMANDS, main
+from pipelines.embed import build_pipeline
 from pipelines.telling import MOST_CLIPS
+from tests.corpus import write_mixed
+from tests.pipelines.test_embed import in_process, names, planned
 
 REPO = Path(__file__).parents[2]
 OPERATIONS, FIRST_RUN = (
@@ -49,6 +54,37 @@ def test_filters_begin_as_the_dashboards_do():
     assert len(filters) == 3
     assert all(block.startswith(log_filter() + "\n") for block in filters)
     assert log_filter("severity>=WARNING") + "\n" in filters
+
+
+def holds(line, level, message):
+    """Whether a line of a filter holds of a log entry; `:` is a part of the text, in any case."""
+    if found := re.fullmatch(r'jsonPayload\.message:(".*")', line):
+        return json.loads(found[1]).lower() in message.lower()
+    if found := re.fullmatch(r"severity>=(\w+)", line):
+        return logging.getLevelName(level) >= logging.getLevelName(found[1])
+    assert line in log_filter().splitlines()
+    return True
+
+
+def test_filters_find_what_workers_say(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run, job = planned(write_mixed(tmp_path / "corpus"), tmp_path / "table")
+    with in_process() as pipeline:
+        build_pipeline(pipeline, job, names(run))
+    said = [(each.levelname, each.getMessage()) for each in caplog.records if each.name == "pipelines"]
+    said.append(("INFO", "Python sdk harness starting."))
+    texts = [block for block in FENCED if block.startswith("resource.type")]
+    serious, clips, one_run = (
+        [
+            message
+            for level, message in said
+            if all(holds(line, level, message) for line in text.strip().splitlines())
+        ]
+        for text in (each.replace("20261127T002114Z-a5ddb3", "run-1") for each in texts)
+    )
+    assert serious == [message for level, message in said if level in ("WARNING", "ERROR")]
+    assert clips == [message for _, message in said if message.startswith('{"event": "clip"')] != []
+    assert one_run == [message for _, message in said[:-1]]
 
 
 def test_alerts_name_metrics_that_there_are():
