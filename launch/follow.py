@@ -20,6 +20,7 @@ from launch.tables import failure
 
 ENDS_WITHIN_S = 30.0
 POLL_S = 0.5
+LONGEST_POLL_S = 5.0  # of a run that takes hours: each time a store and a service are asked
 
 RunJob = tuple[str, dict[str, str]]  # a run's id, and its job as locks and records have it
 
@@ -62,12 +63,14 @@ def _describe(progress: Progress, seconds: float, *, before_s: float) -> str:
 
 
 def _wait(paths: TablePaths, plan: Plan, job: dict[str, str]) -> None:
+    pause = POLL_S
     while not storage.is_object(paths.record(plan.run_id)):
         if over := _how_it_is_over(paths, plan, job):
             if storage.is_object(paths.record(plan.run_id)):  # by now
                 return
             raise failure(paths, plan.run_id, over)
-        time.sleep(POLL_S)
+        time.sleep(pause)
+        pause = min(1.1 * pause, LONGEST_POLL_S)
 
 
 def _how_it_is_over(paths: TablePaths, plan: Plan, job: dict[str, str]) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,24 @@ def test_a_run_is_found_and_followed_to_its_end(table, flink, name):
     thread.join(30)
     assert found == [json.loads(json.dumps(record))]
     assert found[0]["run_id"] == "run-1"
+
+
+def test_a_run_that_takes_long_is_asked_for_less_and_less_often(table, flink, monkeypatch):
+    run = submitted(table, flink)
+    flink.add_job(JID, "l3flow-run-1")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 40:
+            finish(run)
+            flink.jobs[JID][1] = "FINISHED"
+
+    monkeypatch.setattr("launch.follow.time", SimpleNamespace(**vars(time) | {"sleep": sleep}))
+    assert follow_job(run.paths, "run-1", quiet=True)["run_id"] == "run-1"
+    assert (pauses[0], pauses[-1]) == (0.5, 5.0)
+    assert pauses == sorted(pauses)
+    assert sum(pauses[:8]) < 6  # a run of seconds is not waited for
 
 
 @pytest.mark.parametrize("name", ["run-1", "l3flow-run-1", JID])
