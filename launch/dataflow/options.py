@@ -116,12 +116,7 @@ def checked(
         check_mps(gpu, gpus, machine_type, beam_options)
     else:
         check_no_mps(beam_options)
-    for key, value in args.label:
-        if not _LABEL.fullmatch(f"{key}={value}"):
-            raise UsageError(
-                f"--label {key}={value}: the service takes small letters, digits, - and _, and a key "
-                "that begins with a letter"
-            )
+    _check_labels(args.label)
     return DataflowRunner(
         service=DataflowService(endpoint, project, region),
         temp=temp,
@@ -141,6 +136,17 @@ def checked(
         labels=tuple(args.label),
         detach=args.detach,
     )
+
+
+def _check_labels(labels: Sequence[tuple[str, str]]) -> None:
+    for key, value in labels:
+        if not _LABEL.fullmatch(f"{key}={value}"):
+            raise UsageError(
+                f"--label {key}={value}: the service takes small letters, digits, - and _, and a key "
+                "that begins with a letter"
+            )
+        if (first := dict(reversed(labels))[key]) != value:
+            raise UsageError(f"--label {key} is given twice, as {first} and as {value}")
 
 
 def _check_surroundings(args: argparse.Namespace, region: str) -> None:

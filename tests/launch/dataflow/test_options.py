@@ -333,6 +333,12 @@ def test_a_second_gpu_does_not_take_the_place_of_the_first(second, capsys):
     assert f": --gpu is given twice, l4 and {second}: workers are alike (see " in line
 
 
+def test_a_label_has_one_value():
+    labels = ("--label", "team=a", "--label", "cost=7", "--label")
+    assert refused(*labels, "team=b") == "--label team is given twice, as a and as b"
+    assert opened(*labels, "team=a").labels == (("team", "a"), ("cost", "7"), ("team", "a"))
+
+
 def test_where_it_would_run():
     facts, words, _ = opened("--gpu", "l4:2", check=where_of)
     assert words == "at most 4 g2-standard-24 with 2 l4 (24 GB) on Dataflow in us-central1"
