@@ -1,16 +1,16 @@
-"""The `l3flow` command: finds the subcommand, and turns our errors into one line and an exit code."""
+"""The `l3flow` command: finds the subcommand, and turns our errors into one line and an exit code.
 
-import gc
-import logging
+What takes time to load is loaded within `main`, where Ctrl-C is one line, too.
+"""
+
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from typing import NamedTuple
 
-from launch.exits import FAILED, WRONG_USE, ending_of
-from launch.options import Parser
+from launch.exits import FAILED, INTERRUPTED, WRONG_USE, ending_of
 from launch.output import plain, plain_output
+from launch.signals import patient
 from launch.words import printable
 
 
@@ -88,6 +88,10 @@ def _main(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    from importlib.metadata import version
+
+    from launch.options import Parser
+
     lines = (f"  {name:10} {command.summary}" for name, command in COMMANDS.items())
     parser = Parser(prog="l3flow", description=DESCRIPTION.format(commands="\n".join(lines)))
     parser.add_argument("--version", action="version", version=f"l3flow {version('l3flow')}")
@@ -113,9 +117,16 @@ def _dispatch(argv: list[str]) -> int:
 def run() -> None:
     """The console script."""
     sys.stdout, sys.stderr = plain(sys.stdout), plain(sys.stderr)  # for a traceback, too
-    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what libraries log
-    code = main()
-    gc.freeze()  # Python would look through all that is loaded before it ends: a second with TensorFlow
+    try:
+        with patient():
+            import gc
+            import logging
+
+            logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what libraries log
+            code = main()
+            gc.freeze()  # or Python looks through all that is loaded: a second with TensorFlow
+    except KeyboardInterrupt:  # before or after what `main` does
+        code = INTERRUPTED
     sys.exit(code)
 
 
