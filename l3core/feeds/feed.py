@@ -158,7 +158,7 @@ def make_feed(
         known = _checked(labels)
         clips = [*labels] if clips is None else [*({*labels} & {*_listed(clips)})]
         needed = tuple(dict.fromkeys([*shown, "clip_id"]))
-    scan = scan_windows(table, spec, needed, clips, where)
+    scan = scan_windows(table, spec, needed, clips, where, missing_ok=labels is not None)
     pieces = tuple(scan.pieces())
     if known is not None:
         _refuse_strangers(scan, known)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from l3core import storage
 from l3core.storage import as_text
+from l3core.table.clip_names import require_clips
 from l3core.table.layout import TablePaths
 from l3core.table.row_groups import matrix, opened, vector_size
 from l3core.table.selection import METADATA, METADATA_SCHEMA, Selection, select
@@ -76,11 +77,14 @@ def read_windows(
         Metadata as an Arrow table and vectors float32 `(windows, d)`, row for row.
 
     Raises:
-        TableError: no such table, or not one spec, or a condition that cannot be evaluated.
+        TableError: no such table, or not one spec, a clip that it does not have (one that could not be
+            read has a ledger row, and no windows), or a condition that cannot be evaluated.
     """
     selection = select(columns, clips, where)
     paths = table_paths(table)
-    return following_commits(paths, lambda state: read_state(paths, state, spec, selection))
+    return following_commits(
+        paths, lambda state: read_state(paths, state, spec, selection, missing_ok=False)
+    )
 
 
 def read_clip_vectors(
@@ -133,9 +137,14 @@ def table_paths(table: str | os.PathLike[str]) -> TablePaths:
 
 
 def read_state(
-    paths: TablePaths, state: TableState, spec: str | None, selection: Selection
+    paths: TablePaths,
+    state: TableState,
+    spec: str | None,
+    selection: Selection,
+    *,
+    missing_ok: bool = True,
 ) -> tuple[pa.Table, np.ndarray]:
-    """The windows of a commit, as `read_windows` returns them.
+    """The windows of a commit, as `read_windows` returns them; `missing_ok`: as for `scan_windows`.
 
     Raises:
         FileNotFoundError: a later commit has taken a file away, or it is missing.
@@ -144,6 +153,9 @@ def read_state(
     fingerprint = choose_spec(paths, state, spec)
     needed = list(dict.fromkeys(["clip_id", "window", *selection.read]))
     rows, kept = _chosen(paths, state, fingerprint, selection, needed)
+    if selection.clips is not None and not missing_ok:
+        without = selection.clips.filter(pc.invert(pc.is_in(selection.clips, rows["clip_id"])))
+        require_clips(paths, state, fingerprint, without)
     order = pc.sort_indices(rows, [("clip_id", "ascending"), ("window", "ascending")]).to_numpy()
     if not np.array_equal(order, np.arange(len(order))):
         rows = rows.take(order)

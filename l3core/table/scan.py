@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from l3core.ahead import map_ahead
 from l3core.errors import TableError
+from l3core.table.clip_names import require_clips
 from l3core.table.layout import TablePaths
 from l3core.table.read import following_commits, table_paths
 from l3core.table.row_groups import matrix, opened, vector_size
@@ -186,11 +187,23 @@ def scan_windows(
     columns: str | Sequence[str] | None = None,
     clips: str | Sequence[str] | None = None,
     where: pc.Expression | Sequence[Any] | None = None,
+    *,
+    missing_ok: bool = False,
 ) -> Scan:
-    """A scan of a table's last commit; arguments and errors as of `l3core.table.read.read_windows`."""
+    """A scan of a table's last commit; arguments and errors as of `l3core.table.read.read_windows`.
+
+    With `missing_ok` clips that the table does not have are no error.
+    """
     selection = select(columns, clips, where)
     paths = table_paths(table)
-    return following_commits(paths, lambda state: _scan(paths, state, spec, selection))
+
+    def scan(state: TableState) -> Scan:
+        found = _scan(paths, state, spec, selection)
+        if selection.clips is not None and not missing_ok:
+            require_clips(paths, state, found.fingerprint, selection.clips)
+        return found
+
+    return following_commits(paths, scan)
 
 
 def _scan(paths: TablePaths, state: TableState, spec: str | None, selection: Selection) -> Scan:

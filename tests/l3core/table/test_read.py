@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,6 +13,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.table.layout import windows_schema
 from l3core.table.maintenance import compact
 from l3core.table.read import METADATA, read_clip_vectors, read_windows
+from l3core.table.scan import iter_windows, scan_windows
 from tests.corpus import PlainRun, expected_rows, replace_file, write_files
 
 OTHER = EmbeddingSpec(model="fake", engine="fake", weights="random:0", hop_s=0.5)
@@ -48,10 +50,27 @@ def test_some_columns(made):
 
 def test_some_clips(made):
     corpus, table, _ = made
-    found = read_windows(str(table), clips=["002.wav", "000.wav", "none.wav"])
+    found = read_windows(str(table), clips=["002.wav", "000.wav"])
     assert rows_of(*found) == [row for row in expected_rows(corpus) if row[0] != "001.wav"]
-    metadata, vectors = read_windows(str(table), clips=["none.wav"])
+
+
+@pytest.mark.parametrize("read", [read_windows, iter_windows, scan_windows])
+def test_a_clip_that_is_not_there_is_told_with_near_names(made, read):
+    _, table, _ = made
+    with pytest.raises(TableError, match=r"no clip '00l\.wav' in .*, did you mean .*001\.wav"):
+        read(str(table), clips=["000.wav", "00l.wav"])
+    with pytest.raises(TableError, match=r"no clip '' in [^,]*$"):
+        read(str(table), clips="")
+
+
+@pytest.mark.parametrize("where", [None, pc.field("start_s") < 99])
+def test_a_clip_without_windows_has_none(tmp_path, where):
+    corpus = write_files(tmp_path / "corpus", 2)
+    (corpus / "bad.wav").write_bytes(b"no audio")
+    PlainRun(corpus, tmp_path / "table", "run-0").all()
+    metadata, vectors = read_windows(tmp_path / "table", clips="bad.wav", where=where)
     assert (metadata.num_rows, vectors.shape) == (0, (0, 8))
+    assert list(iter_windows(tmp_path / "table", clips=["bad.wav"], where=where)) == []
 
 
 def test_relative_paths_and_trailing_slashes(made, monkeypatch):
