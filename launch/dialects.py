@@ -3,9 +3,12 @@
 What each can do is from its documentation, read on 2026-11-27; ClickHouse's alone are executed by tests:
 - BigQuery: cloud.google.com/bigquery/docs/hive-partitioned-queries and, below the same,
   loading-data-cloud-storage-parquet (a LIST is an ARRAY only with enable_list_inference);
-- Snowflake: docs.snowflake.com/en/sql-reference/sql/copy-into-table and .../data-types-vector
+- Snowflake: docs.snowflake.com/en/sql-reference/sql/copy-into-table, .../create-file-format (the
+  vectorized scanner always follows logical types, of which lists are arrays) and .../data-types-vector
   (a VECTOR is not loaded: an ARRAY is, and cast; it has 4096 numbers at most);
-- Athena: docs.aws.amazon.com/athena/latest/ug/create-table.html and .../partition-projection.html;
+- Athena: docs.aws.amazon.com/athena/latest/ug/create-table.html, .../partition-projection.html and
+  .../tables-databases-columns-names.html (with more than letters, digits and _ a table may be made, and
+  questions to it fail);
 - ClickHouse: clickhouse.com/docs/reference/functions/table-functions/s3, .../file and .../gcs.
 """
 
@@ -56,11 +59,12 @@ class Dialect(NamedTuple):
     Attributes:
         schemes: beginnings of the URIs that it reads.
         write: makes the statements.
-        types: Arrow's types -> its own.
+        name: of what things are made in, a pattern and the same in words.
     """
 
     schemes: tuple[str, ...]
     write: Callable[[Source], list[str]]
+    name: tuple[str, str]
 
 
 def statements(to: str, source: Source) -> list[str]:
@@ -70,6 +74,9 @@ def statements(to: str, source: Source) -> list[str]:
         UsageError: it cannot read there, or not a place of that name.
     """
     dialect = DIALECTS[to]
+    pattern, words = dialect.name
+    if not re.fullmatch(pattern, source.name):
+        raise UsageError(f"--name: --to {to} needs {words}, got {source.name!r}")
     if not source.place.startswith(dialect.schemes):
         listed = ", ".join(scheme.removesuffix("/") + "/" for scheme in dialect.schemes)
         raise UsageError(
@@ -165,7 +172,7 @@ def _snowflake(source: Source) -> list[str]:
         written += [
             f"CREATE OR REPLACE TABLE {name(part)} (\n{listed}\n)",
             f"COPY INTO {name(part)}\nFROM {staged}\n"
-            "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE)\n"
+            "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE USE_VECTORIZED_SCANNER = TRUE)\n"
             "MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE",
         ]
     if source.size <= MOST_IN_A_VECTOR:
@@ -238,9 +245,18 @@ def _clickhouse(source: Source) -> list[str]:
     return written
 
 
+_WORD, _DASHED = r"[A-Za-z_]\w*", r"[A-Za-z_][\w-]*"
 DIALECTS = {
-    "bigquery": Dialect(("gs://",), _bigquery),
-    "snowflake": Dialect(tuple(_SCHEMES_OF_SNOWFLAKE), _snowflake),
-    "athena": Dialect(("s3://",), _athena),
-    "clickhouse": Dialect(("/", "gs://", "s3://"), _clickhouse),
+    "bigquery": Dialect(
+        ("gs://",),
+        _bigquery,
+        (rf"({_DASHED}\.)?{_WORD}", "a dataset of letters, digits and _, or project.dataset"),
+    ),
+    "snowflake": Dialect(
+        tuple(_SCHEMES_OF_SNOWFLAKE),
+        _snowflake,
+        (rf"({_DASHED}\.)?{_DASHED}", "a schema, or database.schema"),
+    ),
+    "athena": Dialect(("s3://",), _athena, (_WORD, "a database of letters, digits and _")),
+    "clickhouse": Dialect(("/", "gs://", "s3://"), _clickhouse, (_DASHED, "a database")),
 }

@@ -114,7 +114,8 @@ def test_snowflake_loads_arrays_and_casts_them_where_a_vector_may_be_so_long():
     assert f'\'@"L3FLOW"."TABLE_FILES"/windows/spec={SPEC}/\'' in text[3]
     assert "MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE" in text[3]
     assert "::VECTOR(FLOAT, 512)" in text[-1]
-    assert not any("VECTOR" in one for one in written("snowflake", size=6144))
+    assert "USE_VECTORIZED_SCANNER = TRUE" in text[3]
+    assert not any("VECTOR(" in one for one in written("snowflake", size=6144))
     assert "URL = 'gcs://b/t/'" in written("snowflake", "gs://b/t")[1]
 
 
@@ -144,6 +145,11 @@ def test_a_quote_in_a_name_stays_in_it(to):
         (("--to", "athena", "--at", "gs://b/t"), "--to athena needs a table at s3://, got 'gs://b/t'"),
         (("--to", "clickhouse", "--at", "/a*b"), "cannot read a place with '*' in its name"),
         (("--to", "clickhouse", "--name", "a; b"), "--name needs names of letters"),
+        (("--to", "clickhouse", "--name", "a.b"), "--name: --to clickhouse needs a database, got 'a.b'"),
+        (("--to", "athena", "--name", "a-b"), "needs a database of letters, digits and _, got 'a-b'"),
+        (("--to", "athena", "--name", "a.b"), "needs a database of letters, digits and _, got 'a.b'"),
+        (("--to", "bigquery", "--name", "a-b"), "a dataset of letters, digits and _, or pr"),
+        (("--to", "snowflake", "--name", "a.b.c"), "needs a schema, or database.schema, got 'a.b.c'"),
         (("--to", "snowflake", "--at", "s3://b/t", "--integration", "'"), "--integration needs names"),
         (("--to", "clickhouse", "--spec", "s0f"), "--spec s0f is none of the specs"),
         (("--to", "clickhouse", "--output", "/dev/null"), "--output /dev/null: cannot write"),
