@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from launch.options import Parser, add_output_flags, add_table_flag, naming, writing_to
@@ -44,6 +45,7 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".txt": "table",
 }
 MOST_ROWS = 1_000
 
@@ -114,9 +116,13 @@ def _format_of(args: argparse.Namespace, parser: Parser) -> str:
         parser.error(f"--json and --format {args.format} exclude each other")
     if args.print_views and (args.sql or args.output or args.format or args.json):
         parser.error("--print-views prints SQL, and goes with no question, format or output")
-    suffix = "." + (args.output or "").rpartition(".")[2].lower()
-    told = SUFFIXES.get(suffix, "table")
-    kind: str = args.format or ("json" if args.json else told)
+    kind: str | None = args.format or ("json" if args.json else None)
+    if kind is None and args.output:
+        kind = SUFFIXES.get(PurePosixPath(args.output).suffix.lower())
+        if kind is None:
+            known = ", ".join(SUFFIXES)
+            parser.error(f"--output {args.output}: no format has this suffix: {known}, or a --format")
+    kind = kind or "table"
     if kind in ("parquet", "arrow") and not args.output and sys.stdout.isatty():
         parser.error(f"--format {kind} is nothing for a terminal: name an --output, or use a pipe")
     return kind

@@ -210,11 +210,13 @@ def test_a_result_of_crossval_has_its_views(ask, tmp_path):
         (["SELECT 1", "--crossval", "/nowhere"], "no result of l3flow crossval at /nowhere"),
         (["SELECT 1", "--output", "/proc/a.csv"], "--output /proc/a.csv: cannot write there"),
         (["SELECT 1", "--output", "{table}/a.csv"], "lies in the table"),
-        (["SELECT 1", "--output", "{table}"], "lies in the table"),
+        (["SELECT 1", "--output", "{table}", "--json"], "lies in the table"),
         (["SELECT 1", "--output", "{folder}/link/a.csv"], "lies in the table"),
-        (["SELECT 1", "--output", "{folder}/away"], "lies in the table"),
-        (["SELECT 1", "--output", "{folder}/pipe"], "/pipe: cannot write there: it is no regular file"),
-        (["SELECT 1", "--output", "{folder}"], ": cannot write there: it is no regular file"),
+        (["SELECT 1", "--output", "{folder}/away", "--json"], "lies in the table"),
+        (["SELECT 1", "--output", "{folder}/p.csv"], ": cannot write there: it is no regular file"),
+        (["SELECT 1", "--output", "{folder}", "--json"], ": cannot write there: it is no regular file"),
+        (["SELECT 1", "--output", "a.xyz"], "--output a.xyz: no format has this suffix: .csv, .json, "),
+        (["SELECT 1", "--output", "gs://a.csv/answer"], "no format has this suffix: .csv, .json, "),
         (["SELECT '\udcff'"], "SQL: is no text in UTF-8"),
         (["-- all\nselec"], "SQL: Parser error in line 2, column 1: syntax error"),
         (["SET VARIABLE x = 1", "--output", "{folder}/a.csv"], "has no rows to write"),
@@ -229,7 +231,7 @@ def test_a_result_of_crossval_has_its_views(ask, tmp_path):
 )
 def test_what_is_wrong_is_one_line(ask, table, tmp_path, flags, words):
     (tmp_path / "link").symlink_to(table)
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "p.csv")
     (tmp_path / "away").symlink_to(next(table.glob("clips/*/*.parquet")))
     named = [flag.format(table=table, folder=tmp_path) for flag in flags]
     code, out, err = ask(*named)
