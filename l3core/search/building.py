@@ -19,7 +19,15 @@ from l3core.checksums import checksum_of
 from l3core.errors import TableError
 from l3core.machine import usable_cores
 from l3core.search.clips import count_embedded
-from l3core.search.index_files import FORMAT, KEYS, IndexFacts, faiss_module, place_of, publish
+from l3core.search.index_files import (
+    FORMAT,
+    KEYS,
+    IndexFacts,
+    changing,
+    faiss_module,
+    place_of,
+    publish,
+)
 from l3core.search.sampling import (
     QUERIES,
     SAMPLE_BYTES,
@@ -79,7 +87,18 @@ def build_index(
     Raises:
         TableError: nothing to index, or a damaged file.
         FileNotFoundError: a later commit has taken a file away.
+        RunError: no file can be written there.
     """
+    name = f"{of}-{partition.commit:08d}-{secrets.token_hex(4)}"
+    with changing(partition):
+        storage.write_bytes(place_of(partition, f"{name}.tmp"), b"")  # can it? before anything is read
+        storage.remove(place_of(partition, f"{name}.tmp"))
+        return _build(partition, name, of, stored, recall, report)
+
+
+def _build(
+    partition: Partition, name: str, of: str, stored: str, recall: float, report: Report
+) -> IndexFacts:
     faiss = faiss_module()
     faiss.omp_set_num_threads(usable_cores())
     sample = draw_sample(partition, of, report)
@@ -88,7 +107,6 @@ def build_index(
     index = _trained(faiss, sample.vectors, count_vectors(partition, of), stored)
     truth = Truth(Sample(sample.vectors[:QUERIES].copy(), sample.clips[:QUERIES]))
     del sample
-    name = f"{of}-{partition.commit:08d}-{secrets.token_hex(4)}"
     _fill(partition, of, index, truth, place_of(partition, f"{name}.parquet"), report)
     probes, reached = _probes(index, truth, recall)
     place = place_of(partition, f"{name}.faiss")

@@ -151,12 +151,35 @@ def publish(partition: Partition, facts: IndexFacts) -> None:
 
 
 def drop(partition: Partition, of: str) -> bool:
-    """Remove an index; whether there was one."""
+    """Remove an index; whether there was one.
+
+    Raises:
+        RunError: nothing can be removed there.
+    """
     place = place_of(partition, f"{of}.json")
     there = storage.is_object(place)
-    storage.remove(place)
-    _clear(partition, of, keep=set())
+    with changing(partition):
+        storage.remove(place)
+        _clear(partition, of, keep=set())
     return there
+
+
+@contextmanager
+def changing(partition: Partition) -> Iterator[None]:
+    """Let files of indexes that cannot be written or removed be one error, of the table.
+
+    Raises:
+        RunError: such a file.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if not str(error.filename).startswith(partition.paths.neighbours(partition.fingerprint)):
+            raise  # of what is read
+        root, why = partition.paths.root, error.strerror or error
+        raise RunError(f"the index lies in the table, and {root} cannot be changed: {why}") from None
 
 
 def _clear(partition: Partition, of: str, keep: set[str]) -> None:

@@ -123,6 +123,21 @@ def test_an_index_answers_the_same(table, capsys):
     assert capsys.readouterr().out == "there is no index of clips\n"
 
 
+@pytest.mark.parametrize("more", [[], ["--drop"]])
+def test_an_index_that_cannot_be_written_is_one_line_before_anything_is_read(
+    table, tmp_path, capsys, monkeypatch, more
+):
+    """Root may write to a folder that is read-only: a file is in its place."""
+    place = tmp_path / "table"
+    shutil.copytree(table, place)
+    shutil.rmtree(place / "_l3flow/neighbours", ignore_errors=True)
+    (place / "_l3flow/neighbours").write_text("")
+    monkeypatch.setattr("l3core.search.building.draw_sample", None)
+    assert main(["index", "--table", str(place), *more]) == 1
+    told = f"l3flow: the index lies in the table, and {place} cannot be changed: Not a directory\n"
+    assert capsys.readouterr().err == told
+
+
 def test_an_index_says_what_memory_it_wants(table, capsys):
     assert main(["index", "--table", str(table), "--of", "windows", "--memory", "100MB"]) == 2
     error = capsys.readouterr().err
