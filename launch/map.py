@@ -123,10 +123,11 @@ def _page(
     _check_colour(args.colour, labels)
     _check_memory(partition, sample)
     windows = sum(state.files[path]["rows"] for path in state.windows(fingerprint))
-    done = [Steps(0, windows)]
+    total = -(-windows * 10 // 9)  # they are not all there is to do
+    done = [Steps(0, total)]
 
     def report(count: int) -> None:
-        done[0] = Steps(count, windows)
+        done[0] = Steps(count, total)
 
     def describe(steps: Steps, seconds: float) -> str:
         if steps.done == windows:

@@ -76,7 +76,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         print(json.dumps(records, indent=1, sort_keys=True))
     elif args.plot:
         if not args.quiet:
-            print(f"{len(records)} runs: {printable(args.plot)}")
+            runs = "run" if len(records) == 1 else "runs"
+            print(f"{len(records)} {runs}: {printable(args.plot)}")
     elif not args.quiet:
         _print_table(records)
     return 0

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from l3core.datasets import DATASETS
+from l3core.maps.placing import METHODS
 from launch.main import main
 from tests.corpus import FLAGS, write_audio
 from tests.dataset_trees import write_esc50
@@ -33,6 +35,22 @@ def tone(path, frequency, *, seconds=1.0, rate=8_000):
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     return make_table(tmp_path_factory.mktemp("map"))
+
+
+def test_it_is_not_done_before_the_clips_are_placed(table, tmp_path, monkeypatch, capsys):
+    place = METHODS["pca"]
+
+    def slowly(vectors, *, seed):
+        time.sleep(0.5)
+        return place(vectors, seed=seed)
+
+    monkeypatch.setitem(METHODS, "pca", slowly)
+    monkeypatch.setattr("launch.screen.SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("launch.screen.PLAIN_LINE_EVERY_S", 0.05)
+    assert main(["map", "--table", str(table), "--output", str(tmp_path / "map.html")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "pca of the clips" in line]
+    assert lines
+    assert {line.partition(" %")[0] for line in lines} <= {"88", "89", "90"}
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,15 @@ def test_the_records_as_json(table, capsys):
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_one_run_is_no_runs(tmp_path, capsys):
+    corpus = write_files(tmp_path / "corpus", 1)
+    output = ["--output", str(tmp_path / "table"), "--quiet"]
+    assert main(["embed", "--input", str(corpus), *FLAGS, *output]) == 0
+    page = tmp_path / "runs.html"
+    assert main(["runs", "--table", str(tmp_path / "table"), "--plot", str(page)]) == 0
+    assert capsys.readouterr().out == f"1 run: {page}\n"
+
+
 def test_the_page_shows_every_run_and_needs_no_network(table, tmp_path, capsys):
     page = tmp_path / "runs <b>.html"
     assert main(["runs", "--table", str(table), "--plot", str(page)]) == 0
