@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.table.damage import naming_damage
 from l3core.table.layout import LEDGER_SCHEMA, LedgerRow, TablePaths, ledger_batch
 
 T = TypeVar("T")
@@ -96,7 +97,7 @@ def _values(uri: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 def _batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     fs, path = storage.filesystem(uri)
-    with fs.open(path, "rb") as file:
+    with fs.open(path, "rb") as file, naming_damage(uri):
         yield from pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns)
 
 

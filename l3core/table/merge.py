@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.table.damage import naming_damage
 from l3core.table.layout import windows_schema
 from l3core.table.windows_file import Written, is_compact, writing_windows
 
@@ -66,9 +67,14 @@ def merge_windows(
         parquets = [(place, _open(uri, stack)) for place, uri in enumerate(sources)]
         size = parquets[0][1].schema_arrow.field("embedding").type.list_size
         # of a file that loses all of its clips no vector is read
-        used = [(place, parquet) for place, parquet in parquets if _keeps_any(parquet, place, end_of)]
+        used = []
+        for place, parquet in parquets:
+            with naming_damage(sources[place]):
+                if _keeps_any(parquet, place, end_of):
+                    used.append((place, parquet))
         runs = heapq.merge(
-            *(_runs(parquet, place, size) for place, parquet in used), key=lambda run: run[:3]
+            *(_runs(parquet, place, size, sources[place]) for place, parquet in used),
+            key=lambda run: run[:3],
         )
         kept = (run for run in _ended(runs, end_of) if len(run.rows))
         compact = any(is_compact(parquet) for _, parquet in used)
@@ -90,8 +96,9 @@ def merge_windows(
 def _open(uri: str, stack: ExitStack) -> pq.ParquetFile:
     fs, path = storage.filesystem(uri)
     file = stack.enter_context(fs.open(path, "rb"))
-    # a column is read page by page, not a row group at once: many files are open together
-    return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
+    with naming_damage(uri):
+        # a column is read page by page, not a row group at once: many files are open together
+        return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
 
 
 def _keeps_any(parquet: pq.ParquetFile, place: int, end_of: EndOf) -> bool:
@@ -100,9 +107,14 @@ def _keeps_any(parquet: pq.ParquetFile, place: int, end_of: EndOf) -> bool:
     return any(end_of(place, clip_id) != 0 for clip_id in clips)
 
 
-def _runs(parquet: pq.ParquetFile, place: int, size: int) -> Iterator[_Run]:
+def _runs(parquet: pq.ParquetFile, place: int, size: int, uri: str) -> Iterator[_Run]:
     """The file's rows, cut where another clip begins."""
-    for batch in parquet.iter_batches(max(1, READ_AHEAD_BYTES // (4 * size))):
+    batches = parquet.iter_batches(max(1, READ_AHEAD_BYTES // (4 * size)))
+    while True:
+        with naming_damage(uri):
+            batch = next(batches, None)
+        if batch is None:
+            return
         clips = batch["clip_id"].to_numpy(zero_copy_only=False)
         starts = np.flatnonzero(np.concatenate([[True], clips[1:] != clips[:-1]]))
         for start, end in zip(starts, [*starts[1:], len(clips)]):

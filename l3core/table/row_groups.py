@@ -1,7 +1,7 @@
 """Windows files of a commit, opened row group by row group."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from l3core import storage
-from l3core.errors import DamagedError
+from l3core.table.damage import naming_damage
 from l3core.table.layout import TablePaths
 from l3core.table.places import first_there, places_of
 from l3core.table.state import TableState, read_spec
@@ -35,15 +35,11 @@ def opened(paths: TablePaths, state: TableState, path: str) -> Iterator[OpenFile
         FileNotFoundError: a later commit has taken it away, or it is missing.
         DamagedError: it is.
     """
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(first_there(places_of(paths, state, path), storage.reading))
-            yield OpenFile(pq.ParquetFile(file), file)
-        except (pa.ArrowException, OSError) as error:
-            # of a damaged page Arrow says OSError and nothing more; stores have kinds of their own
-            if isinstance(error, OSError) and type(error) is not OSError:
-                raise
-            raise DamagedError(f"{paths.at(path)} cannot be read, see l3flow verify: {error}") from error
+    with (
+        naming_damage(paths.at(path)),
+        first_there(places_of(paths, state, path), storage.reading) as file,
+    ):
+        yield OpenFile(pq.ParquetFile(file), file)
 
 
 def vector_size(paths: TablePaths, state: TableState, fingerprint: str) -> int:

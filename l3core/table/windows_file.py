@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.table.damage import naming_damage
 from l3core.table.layout import windows_schema
 
 ROW_GROUP_BYTES = 32 * 2**20
@@ -160,7 +161,7 @@ def clip_rows(uri: str, ends: Mapping[str, int] | None = None) -> dict[str, int]
         uri: of the file.
         ends: clip id -> only windows before this one count.
     """
-    with storage.reading(uri) as file:
+    with storage.reading(uri) as file, naming_damage(uri):
         return count_clips(file, ends)
 
 

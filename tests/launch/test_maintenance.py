@@ -11,7 +11,7 @@ from l3core.table.layout import TablePaths
 from l3core.table.lock import holding
 from launch.main import main
 from launch.words import size
-from tests.corpus import SPEC, PlainRun, expected_rows, snapshot, table_rows, write_files
+from tests.corpus import FLAGS, SPEC, PlainRun, expected_rows, snapshot, table_rows, write_files
 
 OTHER = EmbeddingSpec(model="fake", engine="fake", weights="random:0", hop_s=0.5)
 COMMANDS = (["specs"], ["specs", "drop", "s"], ["compact"], ["reroot", "--root", "/"], ["repair"])
@@ -208,3 +208,30 @@ def test_what_they_did_is_in_the_list_of_runs(corpus, both, ask):
     ask("specs", "drop", both[0])
     lines = ask("runs").splitlines()[3:]
     assert [word in line for word, line in zip(("compact", "reroot", "specs drop"), lines)] == [True] * 3
+
+
+@pytest.mark.parametrize("part", ["clips", "windows"])
+@pytest.mark.parametrize(
+    "command", [["specs"], ["compact"], ["reroot", "--root", "{parent}"], ["embed"], ["embed", "--full"]]
+)
+def test_a_damaged_file_is_named(corpus, table, capsys, part, command):
+    for run in range(2):
+        write_files(corpus, 1, first=4 + run)
+        PlainRun(corpus, table, f"run-{run}").all()
+    write_files(corpus, 1, first=6)
+    files = sorted(map(str, table.glob(f"{part}/*/*.parquet")))
+    for file in files:
+        with open(file, "r+b") as opened:
+            opened.truncate(100)
+    name, *more = [word.format(parent=corpus.parent) for word in command]
+    if name == "embed":
+        more += ["--input", str(corpus), "--output", str(table), *FLAGS, "--quiet"]
+    else:
+        more += ["--table", str(table)]
+    code, err = main([name, *more]), capsys.readouterr().err
+    if part == "windows" and command in (["specs"], ["embed"]):  # which do not read them
+        assert (code, err) == (0, "")
+        return
+    assert code == 1
+    assert err.count("\n") == 1
+    assert any(f"{file} cannot be read, see l3flow verify: " in err for file in files), err
