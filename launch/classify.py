@@ -44,7 +44,14 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
     add("--model", required=True, metavar="FILE", help="a .keras file of l3flow crossval")
-    add("--input", nargs="+", required=True, metavar="PATTERN", help="as for l3flow embed")
+    add(
+        "--input",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="PATTERN",
+        help="as for l3flow embed",
+    )
     add("--output", metavar="FILE", help="write all probabilities there, .csv or .parquet")
     add("--per-window", action="store_true", help="a line for each window")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")

@@ -44,7 +44,14 @@ def build_parser(prog: str) -> Parser:
     add("--spec", metavar="FP", help="which embedding, if the table has several")
     add("--output", required=True, metavar="URI", help="a folder for the results")
     add("--protocol", default="clean", metavar="NAME", help="clean or paper (default clean)")
-    add("--folds", nargs="+", type=whole_number, metavar="N", help="test only these folds")
+    add(
+        "--folds",
+        nargs="+",
+        action="extend",
+        type=whole_number,
+        metavar="N",
+        help="test only these folds",
+    )
     add("--repeats", type=positive, metavar="N", help="trainings of each fold (default: the protocol's)")
     add("--final", action="store_true", help="also train a model on all folds, for l3flow classify")
     add("--seed", type=whole_number, default=0, metavar="N", help="of all that is drawn (default 0)")

@@ -31,6 +31,7 @@ def build_parser(prog: str) -> Parser:
     add(
         "--store",
         nargs="+",
+        action="extend",
         default=[],
         metavar="URI",
         help="folders that a table shall be written to: made if they are not there; an object is "
@@ -39,6 +40,7 @@ def build_parser(prog: str) -> Parser:
     add(
         "--input",
         nargs="+",
+        action="extend",
         default=[],
         metavar="PATTERN",
         help="inputs: the first object of each is read",

@@ -55,6 +55,7 @@ def build_parser(prog: str) -> Parser:
     add(
         "--input",
         nargs="+",
+        action="extend",
         required=True,
         metavar="PATTERN",
         help="files, patterns with * ? [] ** (quoted), folders (the audio files below them), https:// "

@@ -39,10 +39,18 @@ def build_parser(prog: str) -> Parser:
     add("clips", nargs="*", metavar="CLIP", help="ids of clips in the table")
     add_table_flag(parser)
     add("--spec", metavar="FP", help="by which embeddings; not needed if there is only one spec")
-    add("--file", nargs="+", default=[], metavar="PATH", help="recordings that need not be in the table")
+    add(
+        "--file",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="recordings that need not be in the table",
+    )
     add(
         "--at",
         nargs="+",
+        action="extend",
         type=_time,
         default=[],
         metavar="SECONDS",

@@ -34,6 +34,15 @@ def embed(*inputs, output, more=()):
     return main(["embed", "--input", *map(str, inputs), "--output", str(output), *FLAGS, *more])
 
 
+def test_inputs_are_all_taken_however_they_are_told(tmp_path):
+    """A flag that is given again adds to what it was given before."""
+    for folder in ("a", "b", "c"):
+        write_audio(tmp_path / "in" / folder / f"{folder}.wav")
+    a, b, c = (str(tmp_path / "in" / folder) for folder in ("a", "b", "c"))
+    assert embed(a, output=tmp_path / "table", more=["--input", b, c, "--quiet"]) == 0
+    assert sorted(ledger(tmp_path / "table")) == ["a/a.wav", "b/b.wav", "c/c.wav"]
+
+
 def one_line(capsys):
     """The one line of stderr; nothing may be on stdout."""
     out, err = capsys.readouterr()

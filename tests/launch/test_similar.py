@@ -89,6 +89,17 @@ def test_a_time_in_a_clip(table, capsys):
     assert one["query_start_s"] == 0.375
 
 
+def test_times_and_files_are_all_asked_for(table, tmp_path, capsys):
+    at = ["--at", "0.2", "--at", "0.7", "0.9"]
+    assert main(["similar", "--table", str(table), "002.wav", *at, "--json"]) == 0
+    times = [query["query"] for query in json.loads(capsys.readouterr().out)["queries"]]
+    assert times == ["002.wav at 0.2 s", "002.wav at 0.7 s", "002.wav at 0.9 s"]
+    one, other = (str(write_audio(tmp_path / name)) for name in ("one.wav", "other.wav"))
+    assert main(["similar", "--table", str(table), "--file", one, "--file", other, "--json"]) == 0
+    files = [query["query"] for query in json.loads(capsys.readouterr().out)["queries"]]
+    assert files == [one, other]
+
+
 def test_csv_has_a_line_for_each_neighbour(table, capsys):
     command = ["similar", "--table", str(table), "002.wav", "000.wav", "-k", "9", "--format", "csv"]
     assert main([*command, "--per", "window", "--by", "window"]) == 0
