@@ -14,6 +14,7 @@ import numpy as np
 
 from l3core.embedding import Embedder
 from l3core.engines import Engine, load_reference
+from l3core.engines.halving import compute
 from l3core.errors import RunError
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights
@@ -71,7 +72,7 @@ def embed_noise(spec: EmbeddingSpec, engine: Engine) -> np.ndarray:
     """The noise's vectors, float32 `(WINDOWS, d)`."""
     model = spec.network
     signal = noise(model.sample_rate_hz, model.window_samples)
-    return engine(signal, starts(model.window_samples))
+    return compute(engine, signal, starts(model.window_samples))
 
 
 def make_reference(spec: EmbeddingSpec, weights: Weights) -> np.ndarray:

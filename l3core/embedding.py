@@ -1,7 +1,6 @@
 """`Embedder`: from signals to vectors, start times and silent flags."""
 
 import copy
-import time
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from typing import NamedTuple, TypeVar
@@ -9,8 +8,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from l3core.audio import ArraySource, AudioInfo, Source
+from l3core.computing import compute_batches
 from l3core.engines import Engine, load_engine
-from l3core.packing import pack
+from l3core.packing import Batch, pack
 from l3core.resampling import Resampling
 from l3core.segments import Segment, cut_segments
 from l3core.spec import EmbeddingSpec
@@ -140,12 +140,16 @@ class Embedder:
         segments: Iterable[tuple[K, Segment]],
         *,
         computed: Callable[[int, float], None] = lambda windows, seconds: None,
+        halved: Callable[[int], None] = lambda batch_size: None,
+        seen: Callable[[Batch[K], np.ndarray], None] | None = None,
     ) -> Iterator[tuple[K, np.ndarray, np.ndarray]]:
         """Embed segments of many recordings in full batches.
 
         Args:
             segments: with a key each, that says whose it is.
-            computed: is told windows and seconds of each call of the network.
+            computed: is told windows and seconds of each batch.
+            halved: is told the new size when the device had no memory for a batch.
+            seen: is shown each batch with its vectors.
 
         Yields:
             (key, vectors float32 `(windows, d)`, silent bool `(windows,)`), in the order of the input;
@@ -156,10 +160,9 @@ class Embedder:
             batch_size=self.engine.batch_size,
             window_samples=self.spec.network.window_samples,
         )
-        for batch in batches:
-            start = time.perf_counter()
-            vectors = self.engine(batch.signal, batch.starts)
-            computed(len(batch.starts), time.perf_counter() - start)
+        for batch, vectors in compute_batches(self.engine, batches, computed=computed, halved=halved):
+            if seen:
+                seen(batch, vectors)
             done = 0
             for key, silent in batch.parts:
                 yield key, vectors[done : done + len(silent)], silent

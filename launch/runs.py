@@ -32,8 +32,10 @@ COLUMNS = (
     "windows/s",
     "x real time",
     "written",
+    "off float32",
     "why",
 )
+OPTIONAL = ("off float32", "why")  # shown if any run has them
 
 
 def build_parser(prog: str) -> Parser:
@@ -132,10 +134,14 @@ def _write_page(file: str, table: str, records: Sequence[dict[str, Any]], price:
 
 
 def table_of_runs(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows in words; `why` runs failed is a column if any did."""
+    """Columns and rows in words; those of `OPTIONAL` only if any run has something there."""
     rows = [_row(record) for record in records]
-    width = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
-    return list(COLUMNS[:width]), [list(row[:width]) for row in rows]
+    shown = [
+        place
+        for place, name in enumerate(COLUMNS)
+        if name not in OPTIONAL or any(row[place] for row in rows)
+    ]
+    return [COLUMNS[place] for place in shown], [[row[place] for place in shown] for row in rows]
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -153,9 +159,17 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
         size(record["bytes_written"]),
+        _rounding(record.get("rounding")),
         "",
     )
     return tuple(map(printable, cells))
+
+
+def _rounding(found: dict[str, Any] | None) -> str:
+    """What mixed precision has cost, in words."""
+    if not found:
+        return ""
+    return f"relative L2 {found['relative_l2']:.1g}, cosine {found['cosine']:.6f}"
 
 
 def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -164,7 +178,7 @@ def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:
     told = message if len(message) <= LONGEST_SHOWN else message[: LONGEST_SHOWN - 3] + "..."
     seconds, fingerprint = facts.get("duration_s"), facts.get("fingerprint") or ""
     took = "" if seconds is None else duration(seconds)
-    return tuple(map(printable, (facts["run_id"], fingerprint, took, how, *[""] * 5, told)))
+    return tuple(map(printable, (facts["run_id"], fingerprint, took, how, *[""] * 6, told)))
 
 
 def _without_clips(record: dict[str, Any]) -> str:

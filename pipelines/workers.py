@@ -20,6 +20,7 @@ from l3core.engines import devices_of, limit_memory
 from l3core.errors import RunError
 from l3core.features import load_features
 from l3core.machine import usable_cores
+from l3core.rounding import RoundingMeter
 from l3core.spec import EmbeddingSpec
 from l3core.storage import read_bytes
 from l3core.storage_options import configure_as
@@ -41,7 +42,7 @@ _choosing = threading.Lock()  # held for a moment only
 _loading = threading.Lock()  # one loads at a time
 _loaded: dict[str, Any] = {}
 # By run and device: each run looks at what its table says.
-_checked: dict[tuple[str, str], dict[str | None, Conformance]] = {}
+_checked: dict[tuple[str, str], dict[str | None, "Checked"]] = {}
 _in_use: Counter[str | None] = Counter()  # threads that compute on a device, or wait for its model
 
 
@@ -60,18 +61,30 @@ def output_of(job: CrossvalJob) -> OutputPaths:
     return OutputPaths(job.output)
 
 
+class Checked(NamedTuple):
+    """What a run knows of a device's model.
+
+    Attributes:
+        conformance: to the table's reference.
+        rounding: what mixed precision costs; None: the spec is float32.
+    """
+
+    conformance: Conformance
+    rounding: RoundingMeter | None
+
+
 class Loaded(NamedTuple):
     """A model that is loaded and was checked.
 
     Attributes:
         embedder: of the job's spec.
-        conformance: to the table's reference.
+        checked: for the run.
         decoders: recordings that may be decoded for it at the same time, its share of the cores.
         load: what loading took, told to the caller that loaded it; None to all others.
     """
 
     embedder: Embedder
-    conformance: Conformance
+    checked: Checked
     decoders: int
     load: ModelLoad | None
 
@@ -91,9 +104,9 @@ def using_model(job: EmbedJob) -> Iterator[Loaded]:
         device = min(devices, key=_in_use.__getitem__)
         _in_use[device] += 1
     try:
-        embedder, conformance, load = _ready(device, job) or _load_on(device, job)
+        embedder, checked, load = _ready(device, job) or _load_on(device, job)
         decoders = max(1, usable_cores() // (CORES_A_DECODER * len(devices) * job.processes))
-        yield Loaded(embedder, conformance, decoders, load)
+        yield Loaded(embedder, checked, decoders, load)
     finally:
         with _choosing:
             _in_use[device] -= 1
@@ -109,14 +122,14 @@ def _devices(job: EmbedJob) -> list[str | None]:
     return found[first:] + found[:first]
 
 
-def _ready(device: str | None, job: EmbedJob) -> tuple[Embedder, Conformance, None] | None:
+def _ready(device: str | None, job: EmbedJob) -> tuple[Embedder, Checked, None] | None:
     """The model of a device, if it is loaded and was checked for the run."""
     embedder = _loaded.get(job.fingerprint, {}).get(device)
-    conformance = _checked.get((job.table, job.run_id), {}).get(device)
-    return (embedder, conformance, None) if embedder and conformance else None
+    checked = _checked.get((job.table, job.run_id), {}).get(device)
+    return (embedder, checked, None) if embedder and checked else None
 
 
-def _load_on(device: str | None, job: EmbedJob) -> tuple[Embedder, Conformance, ModelLoad | None]:
+def _load_on(device: str | None, job: EmbedJob) -> tuple[Embedder, Checked, ModelLoad | None]:
     with _loading:
         if found := _ready(device, job):  # by now
             return found
@@ -129,10 +142,13 @@ def _load_on(device: str | None, job: EmbedJob) -> tuple[Embedder, Conformance, 
             _checked.clear()
             _checked[run] = {}
         conformance = check_conformance(TablePaths(job.table), embedders[device])
-        _checked[run][device] = conformance
+        embedder = embedders[device]
+        mixed = embedder.spec.precision != "float32"
+        rounding = RoundingMeter(embedder.spec, embedder.weights) if mixed else None
+        _checked[run][device] = Checked(conformance, rounding)
         if load:
-            _tell(job, embedders[device], conformance, load)
-        return embedders[device], conformance, load
+            _tell(job, embedder, conformance, load)
+        return embedder, _checked[run][device], load
 
 
 def _tell(job: EmbedJob, embedder: Embedder, conformance: Conformance, load: ModelLoad) -> None:
@@ -141,6 +157,7 @@ def _tell(job: EmbedJob, embedder: Embedder, conformance: Conformance, load: Mod
         "seconds": load.seconds,
         "bytes": load.bytes,
         "device": engine.device,
+        "batch_size": engine.batch_size,
         "gpu_memory_bytes": engine.gpu_memory_bytes(),
         "deviation": conformance.deviation._asdict(),
     }

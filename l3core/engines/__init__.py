@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from l3core.errors import RunError
 from l3core.loading import without_collection
 
 if TYPE_CHECKING:
@@ -12,11 +13,19 @@ if TYPE_CHECKING:
     from l3core.weights import Weights
 
 
+class OutOfMemoryError(RunError):
+    """A device has no memory for so many windows at once."""
+
+
 class Engine(Protocol):
     """A compiled network.
 
+    It may have a `place(signal)`, which brings a signal to the device and gives what a call takes in its
+    stead: then a thread computes, while the next batch is made and placed.
+
     Attributes:
-        batch_size: windows in a call, at most; the size that it is fastest with.
+        batch_size: windows in a call, at most; the size that it is fastest with. It can be set, to a
+            smaller one after an `OutOfMemoryError`.
         device: what it computes on, for people.
     """
 
@@ -24,7 +33,11 @@ class Engine(Protocol):
     device: str
 
     def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`."""
+        """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`.
+
+        Raises:
+            OutOfMemoryError: there is none for so many windows.
+        """
 
     def gpu_memory_bytes(self) -> int | None:
         """The most of its GPU's memory that this process has used so far; None without a GPU."""

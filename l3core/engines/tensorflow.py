@@ -1,19 +1,34 @@
 """The default engine: one TensorFlow function from a flat signal to embeddings."""
 
+import logging
 import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from l3core import conformance
+from l3core.engines import OutOfMemoryError
+from l3core.engines.probing import best_batch_size, engine_speed
+from l3core.logs import say
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights
 
 BATCH_SIZE = 16
 GROWS = "TF_FORCE_GPU_ALLOW_GROWTH"
+PROBE_S = 0.3  # of each batch size, and of XLA; what is compiled for it comes on top
+_LOGGER = logging.getLogger("l3core")
+
+
+class _Compiled(NamedTuple):
+    """A function and what it was made for: a thread that computes keeps it when another is set."""
+
+    embed: Any
+    batch_size: int
+    xla: bool
 
 
 class TensorFlowEngine:
@@ -41,39 +56,73 @@ class TensorFlowEngine:
     ) -> None:
         # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
         tf.config.experimental.enable_tensor_float_32_execution(False)
-        self.batch_size = batch_size
         self.device = "CPU"
         self._fixed = fixed
         self._memory = place.removeprefix("/device:") if place else "GPU:0"
         self._there: Any = partial(tf.device, place) if place else nullcontext
         model = spec.network
         with self._there():
-            frontend = model.build_frontend(spec)
-            network = _with_policy(spec, weights, folded=folded)
-            offsets = tf.range(model.window_samples, dtype=tf.int32)
+            # Keras layers hold their variables weakly in a function: something must keep them alive
+            self._layers = (model.build_frontend(spec), _with_policy(spec, weights, folded=folded))
+            self._offsets = tf.range(model.window_samples, dtype=tf.int32)
+        self._compiled = self._compile(batch_size, xla=False)
+
+    @property
+    def batch_size(self) -> int:
+        """See `l3core.engines.Engine`."""
+        return self._compiled.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        if self._fixed:
+            self._compiled = self._compile(batch_size, xla=self._compiled.xla)
+        else:
+            self._compiled = self._compiled._replace(batch_size=batch_size)
+
+    @property
+    def xla(self) -> bool:
+        """Whether XLA compiles the network; the front end is as it is."""
+        return self._compiled.xla
+
+    @xla.setter
+    def xla(self, xla: bool) -> None:
+        self._compiled = self._compile(self._compiled.batch_size, xla=xla)
+
+    def _compile(self, batch_size: int, *, xla: bool) -> _Compiled:
+        frontend, layers = self._layers
+        network = tf.function(layers, jit_compile=True) if xla else layers
 
         @tf.function(
             input_signature=[
                 tf.TensorSpec([None], tf.float32),
-                tf.TensorSpec([batch_size if fixed else None], tf.int32),
+                tf.TensorSpec([batch_size if self._fixed else None], tf.int32),
             ]
         )
         def embed(signal: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
             with self._there():
-                windows = tf.gather(signal, starts[:, tf.newaxis] + offsets)
+                windows = tf.gather(signal, starts[:, tf.newaxis] + self._offsets)
                 return tf.cast(network(frontend(windows)), tf.float32)
 
-        # Keras layers hold their variables weakly here: the function must keep them alive
-        self._layers = (frontend, network)
-        self._embed = embed.get_concrete_function()
+        return _Compiled(embed.get_concrete_function(), batch_size, xla)
 
-    def __call__(self, signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    def __call__(self, signal: np.ndarray | tf.Tensor, starts: np.ndarray) -> np.ndarray:
         """See `l3core.engines.Engine`."""
         windows = len(starts)
+        embed, batch_size, _ = self._compiled
         if self._fixed:
-            starts = np.pad(starts, (0, self.batch_size - windows))
-        with self._there():
-            return self._embed(tf.constant(signal), tf.constant(starts)).numpy()[:windows]
+            if windows > batch_size:  # a thread that shares this engine has halved it meanwhile
+                raise OutOfMemoryError(
+                    f"{self.device} takes {batch_size} windows at once, got {windows}"
+                )
+            starts = np.pad(starts, (0, batch_size - windows))
+        try:
+            with self._there():
+                return embed(tf.convert_to_tensor(signal), tf.constant(starts)).numpy()[:windows]
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemoryError(
+                f"{self.device} has no memory for {len(starts)} windows at once: "
+                "is something else using it?"
+            ) from error
 
     def gpu_memory_bytes(self) -> int | None:
         """See `l3core.engines.Engine`."""
@@ -82,12 +131,69 @@ class TensorFlowEngine:
         return int(tf.config.experimental.get_memory_info(self._memory)["peak"])
 
 
+class PlacingEngine(TensorFlowEngine):
+    """The same for a GPU, whose next signal is on it before the present batch is computed."""
+
+    def place(self, signal: np.ndarray) -> np.ndarray | tf.Tensor:
+        """See `l3core.engines.Engine`; a signal that a full device cannot take stays where it is."""
+        try:
+            with self._there():
+                return tf.constant(signal)
+        except tf.errors.ResourceExhaustedError:
+            return signal  # the call will say so, and compute halves
+
+
+def tune(engine: TensorFlowEngine, spec: EmbeddingSpec, *, sizes: bool = True) -> None:
+    """Give an engine the batch size that it is fastest with, and XLA if that is faster.
+
+    XLA has to compute what the rest does, as near as a worker has to be to the reference.
+
+    Args:
+        engine: of a GPU, whose shapes are fixed.
+        spec: what it computes.
+        sizes: whether to try sizes; else it keeps its own.
+    """
+    grid = spec.window_grid
+    window, hop = grid.window_samples, grid.hop_samples
+    speed = partial(engine_speed, engine, window_samples=window, hop_samples=hop, seconds=PROBE_S)
+
+    def of_size(size: int) -> float:
+        engine.batch_size = size
+        return speed()
+
+    if sizes:
+        engine.batch_size = best_batch_size(of_size)
+    plain, expected = speed(), conformance.embed_noise(spec, engine)
+    engine.xla = True
+    compiled, agrees, problem = 0.0, False, None
+    try:
+        compiled = speed()
+        found = conformance.embed_noise(spec, engine)
+        agrees = conformance.deviation(spec, found, expected).conforms
+    except (tf.errors.OpError, OutOfMemoryError) as error:  # not every machine has all that XLA needs
+        problem = f"{type(error).__name__}: {error}"
+    if not (agrees and compiled > plain):
+        engine.xla = False
+    speeds = {"plain": round(plain, 1), "xla": round(compiled, 1), "agrees": agrees}
+    size, used = engine.batch_size, engine.xla
+    say(
+        _LOGGER,
+        "engine_tuned",
+        device=engine.device,
+        batch_size=size,
+        xla=used,
+        windows_per_s=speeds,
+        error=problem,
+    )
+
+
 def load(
     spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None, device: str | None = None
 ) -> TensorFlowEngine:
     """The engine for a spec; see `l3core.engines.load_engine`."""
     found = _growing_gpus()
-    engine = TensorFlowEngine(
+    kind = PlacingEngine if found else TensorFlowEngine
+    engine = kind(
         spec,
         weights,
         batch_size or BATCH_SIZE,
@@ -98,6 +204,8 @@ def load(
         engine.device = device
     elif found:
         engine.device = f"GPU {_name_of(found[0])}"
+    if found:
+        tune(engine, spec, sizes=batch_size is None)
     return engine
 
 

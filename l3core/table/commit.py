@@ -12,6 +12,7 @@ from typing import Any
 
 from l3core import storage
 from l3core.errors import RunError, UsageError
+from l3core.rounding import worst
 from l3core.table.adopt import remove_staging
 from l3core.table.build import Build, new_record
 from l3core.table.changes import Change, run_changes, settle
@@ -120,6 +121,7 @@ class _Run:
         self.bytes_read = 0
         self.metrics = Totals()
         self.deviation: dict[str, Any] | None = None  # the largest of all workers
+        self.rounding: dict[str, float] | None = None  # of all workers
         self.devices: Counter[str] = Counter()
 
     def collect(self) -> None:
@@ -144,6 +146,7 @@ class _Run:
             self.devices[manifest["device"]] += 1
             if self.deviation is None or found["value"] > self.deviation["value"]:
                 self.deviation = found
+        self.rounding = worst([self.rounding, manifest.get("rounding")])
         if manifest["file"] is not None:
             self.build.add(manifest["file"], self._staged(manifest))
 
@@ -183,6 +186,7 @@ class _Run:
             "busy_s": dict(self.busy),
             "metrics": self.metrics.to_json(),
             "deviation": self.deviation,
+            "rounding": self.rounding,
             "shards_by_device": dict(self.devices),
         }
         spec = {

@@ -66,6 +66,7 @@ METRICS: dict[str, Metric] = {
     "shards": Metric("counter", "1", "shards that were finished"),
     "windows": Metric("counter", "1", "windows that were written"),
     "num_inferences": Metric("counter", "1", "windows that went through the model"),
+    "batches_halved": Metric("counter", "1", "times that the device had no memory for a batch"),
     "bytes_read": Metric("counter", "By", "bytes that came from the store"),
     **{
         clips_metric(status): Metric("counter", "1", f"files that are {status}")
@@ -77,6 +78,7 @@ METRICS: dict[str, Metric] = {
         for kind in KINDS
     },
     "inference_request_batch_size": Metric("distribution", "1", "windows in a batch: a shard's mean"),
+    "batch_size": Metric("distribution", "1", "windows that the device takes at once, after a shard"),
     "inference_batch_latency_micro_secs": Metric("distribution", "us", "of a batch: a shard's mean"),
     "load_model_latency_milli_secs": Metric("distribution", "ms", "loading and compiling a model"),
     "model_byte_size": Metric("distribution", "By", "the weights of a model that was loaded"),
@@ -93,6 +95,7 @@ def counted(manifest: Mapping[str, Any]) -> dict[str, int]:
         "shards": 1 if manifest["pieces"] else 0,
         "windows": sum(clip["windows_written"] for clip in manifest["clips"]),
         "num_inferences": (manifest.get("inferences") or {}).get("windows", 0),
+        "batches_halved": (manifest.get("inferences") or {}).get("halved", 0),
         "bytes_read": manifest.get("bytes_read", 0),
     }
     for clip, key in zip(manifest["clips"], manifest["pieces"]):
@@ -111,6 +114,7 @@ def measured(manifest: Mapping[str, Any]) -> dict[str, int]:
         batches = inferences["batches"]
         found["inference_request_batch_size"] = round(inferences["windows"] / batches)
         found["inference_batch_latency_micro_secs"] = round(1e6 * inferences["seconds"] / batches)
+        found["batch_size"] = manifest.get("batch_size", 0)
     if load := manifest.get("load"):
         found["load_model_latency_milli_secs"] = round(1000 * load["seconds"])
         found["model_byte_size"] = load["bytes"]

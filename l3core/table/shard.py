@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import datetime, timezone
 from functools import partial
 from io import BufferedReader
-from typing import Any, TypeVar
+from typing import Any
 
 from l3core import storage
 from l3core.ahead import IO_CONCURRENCY, map_ahead
@@ -20,6 +20,7 @@ from l3core.errors import AudioError, RunError
 from l3core.machine import usable_cores
 from l3core.pinned import open_pinned
 from l3core.prefetch import prefetch
+from l3core.rounding import RoundingMeter
 from l3core.segments import Segment
 from l3core.stores import is_remote
 from l3core.table.counters import ModelLoad
@@ -44,8 +45,6 @@ RECORDINGS_AHEAD = 8
 SEGMENTS_AHEAD = 4
 # libsndfile asks for 8 kB at a time, through Python.
 READ_BYTES = 2**16
-
-T = TypeVar("T")
 
 
 class Outcome:
@@ -142,6 +141,7 @@ def embed_shard(
     *,
     conformance: Conformance | None = None,
     load: ModelLoad | None = None,
+    rounding: RoundingMeter | None = None,
     decoders: int | None = None,
     io_concurrency: int = IO_CONCURRENCY,
     max_storage_errors: int = MOST_STORAGE_ERRORS.number,
@@ -158,6 +158,7 @@ def embed_shard(
         embedder: of the run's spec.
         conformance: of this worker to the spec's reference, for the receipt.
         load: of the model, if this is the first shard since; for the receipt, too.
+        rounding: of this worker, where the spec asks for mixed precision; for the receipt, too.
         decoders: recordings that are decoded at the same time; None: by the number of cores.
         io_concurrency: objects that are read from a store at the same time.
         max_storage_errors: of the run; with more in this shard alone it need not go on.
@@ -194,7 +195,7 @@ def embed_shard(
     notes = closing(ShardNotes(paths, run_id, shard, embedder.fingerprint))
     with notes as noting, closing(ahead) as segments:
         writing = writing_windows(file, embedder.spec.size, compact=compact)
-        written = _embed(writing, outcomes, segments, embedder, watch, noting)
+        written = _embed(writing, outcomes, segments, embedder, watch, noting, rounding)
     written = _without_failed(file, written, outcomes)
     final = f"{windows_folder(embedder.fingerprint)}/{run_id}-{shard}.parquet"
     manifest = {
@@ -212,6 +213,8 @@ def embed_shard(
         "device": embedder.engine.device,
         "deviation": conformance.deviation._asdict() if conformance else None,
         "reference": conformance.reference if conformance else None,
+        "rounding": rounding.take() if rounding else None,
+        "batch_size": embedder.engine.batch_size,
     }
     there = create_json(manifest_uri, manifest)
     if there["staged"] != name:  # another try was faster
@@ -226,12 +229,18 @@ def _embed(
     embedder: Embedder,
     watch: Stopwatch,
     notes: ShardNotes,
+    rounding: RoundingMeter | None,
 ) -> Written:
     hop_s = embedder.spec.hop_s or 0.0
     place = {id(outcome): number for number, outcome in enumerate(outcomes)}
     windows = 0
     with writing as writer:
-        embedded = embedder.embed_segments(_waiting(segments, watch), computed=watch.add_batch)
+        embedded = embedder.embed_segments(
+            watch.timing_items("wait_for_audio", segments),
+            computed=watch.add_batch,
+            halved=watch.add_halved,
+            seen=rounding.look if rounding else None,
+        )
         while True:
             with watch.timing("model"):
                 part = next(embedded, None)
@@ -252,16 +261,6 @@ def _embed(
             windows += len(vectors)
             notes.note(place[id(outcome)], windows, windows * hop_s)
     return writer.written
-
-
-def _waiting(items: Iterator[T], watch: Stopwatch) -> Iterator[T]:
-    """The same items, with the time that they keep the caller waiting."""
-    while True:
-        with watch.timing("wait_for_audio"):
-            item = next(items, None)
-        if item is None:
-            return
-        yield item
 
 
 def _without_failed(file: str, written: Written, outcomes: Sequence[Outcome]) -> Written:

@@ -31,13 +31,18 @@ class Stopwatch:
     Attributes:
         seconds: of each of `KINDS`.
         bytes_read: from the store.
-        inferences: calls of the network: windows, batches, seconds.
+        inferences: batches: their windows, their number, seconds, and how often one was too large.
     """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(KINDS, 0.0)
         self.bytes_read = 0
-        self.inferences: dict[str, float] = {"windows": 0, "batches": 0, "seconds": 0.0}
+        self.inferences: dict[str, float] = {
+            "windows": 0,
+            "batches": 0,
+            "seconds": 0.0,
+            "halved": 0,
+        }
         self._local = threading.local()
         self._adding = threading.Lock()
 
@@ -69,6 +74,15 @@ class Stopwatch:
             with self.timing(kind):
                 context.__exit__(None, None, None)
 
+    def timing_items(self, kind: str, items: Iterator[T]) -> Iterator[T]:
+        """The same items; the time that they keep the caller waiting is added to `kind`."""
+        while True:
+            with self.timing(kind):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
     def add(self, kind: str, seconds: float) -> None:
         """Add to `kind`."""
         with self._adding:
@@ -79,6 +93,10 @@ class Stopwatch:
         self.inferences["windows"] += windows
         self.inferences["batches"] += 1
         self.inferences["seconds"] += seconds
+
+    def add_halved(self, batch_size: int) -> None:
+        """Count in `inferences` that the device had no memory for a batch."""
+        self.inferences["halved"] += 1
 
     def add_bytes(self, count: int) -> None:
         """Add to `bytes_read`."""

@@ -42,7 +42,7 @@ loaded = tensorflow.load
 
 def noting(*args, **kwargs):
     engine = loaded(*args, **kwargs)
-    function = engine._embed
+    function = engine._compiled.embed
     places = {operation.device for operation in function.graph.get_operations() if operation.inputs}
     places |= {variable.value.device for layer in engine._layers for variable in layer.variables}
     with open(sys.argv[1], "a") as file:
