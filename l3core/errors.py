@@ -34,6 +34,10 @@ class RunError(RuntimeError):
     """A run failed and left the table as it was (exit code 1)."""
 
 
+class OutOfMemoryError(RunError):
+    """A device has no memory for so many windows at once."""
+
+
 class BusyError(RunError):
     """Another run is working on the same partition."""
 

@@ -28,6 +28,8 @@ examples:
   l3flow bench plumbing --minutes 20 --profile
   l3flow bench memory planning delta
   l3flow bench crossval query
+  l3flow bench --device gpu --weights random:0 --json
+  KERAS_BACKEND=jax l3flow bench trunk --weights random:0
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
 """
 
@@ -37,7 +39,8 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help="those parts; default: the first four")
-    add("--all", action="store_true", help="all parts but store")
+    add("--all", action="store_true", help="all parts but store and gpu")
+    add("--device", choices=("gpu",), help="gpu: this machine's, alone or besides the parts named")
     add("--bucket", metavar="URI", help="with store: a place to write to, which is cleared afterwards")
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
@@ -61,7 +64,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if unknown := [part for part in args.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     every = [part for part in PARTS if part not in NOT_IN_ALL]
-    named = every if args.all else args.parts or DEFAULT_PARTS
+    named = every if args.all else args.parts or ([] if args.device else DEFAULT_PARTS)
+    named = [*named, *([args.device] if args.device else [])]
     parts = [part for part in PARTS if part in named]
     if args.all and args.parts:
         parser.error("--all is all parts: name some or give --all")

@@ -9,7 +9,7 @@ from typing import Any
 from l3core.errors import UsageError
 from launch.options import Parser, above_zero, add_output_flags, add_table_flag, naming, writing_to
 from launch.output import screen_of
-from launch.words import duration, printable, problem_of, size
+from launch.words import duration, printable, problem_of, rounding_in_words, size
 
 DESCRIPTION = """\
 List the runs of a table, oldest first.
@@ -159,17 +159,10 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['windows_per_s']:.0f}",
         f"{record['x_real_time']:.0f}",
         size(record["bytes_written"]),
-        _rounding(record.get("rounding")),
+        rounding_in_words(record["rounding"]) if record.get("rounding") else "",
         "",
     )
     return tuple(map(printable, cells))
-
-
-def _rounding(found: dict[str, Any] | None) -> str:
-    """What mixed precision has cost, in words."""
-    if not found:
-        return ""
-    return f"relative L2 {found['relative_l2']:.1g}, cosine {found['cosine']:.6f}"
 
 
 def _failed_row(facts: dict[str, Any]) -> tuple[str, ...]:

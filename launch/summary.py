@@ -20,7 +20,7 @@ from l3core.table.state import TableState
 from launch.exits import DONE, WORDS
 from launch.memory import peak_rss_bytes
 from launch.runners import Cost, Where
-from launch.words import duration, printable, size
+from launch.words import duration, printable, rounding_in_words, size
 
 TROUBLE_SHOWN = 5
 
@@ -82,8 +82,24 @@ def print_summary(paths: TablePaths, spec: EmbeddingSpec, plan: Plan, record: di
         print(
             f"rewritten: {size(record['bytes_rewritten'])} of files with replaced clips, or small ones"
         )
+    _say_computing(spec, record)
     _say_trouble(paths, plan, record)
     print(f"table: {printable(paths.root)}  spec={plan.fingerprint}")
+
+
+def _say_computing(spec: EmbeddingSpec, record: dict[str, Any]) -> None:
+    """What mixed precision has cost, and that a device had too little memory."""
+    if rounding := record.get("rounding"):
+        print(
+            f"{spec.precision}: {rounding_in_words(rounding)} to float32, at worst of "
+            f"{rounding['windows']} windows"
+        )
+    metrics = record.get("metrics", {})
+    if halved := metrics.get("batches_halved"):
+        print(
+            f"the device had no memory for a batch {halved} times: it takes "
+            f"{metrics['batch_size']['min']} windows at once now"
+        )
 
 
 def _say_trouble(paths: TablePaths, plan: Plan, record: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Numbers and names as people read them."""
 
 import re
+from collections.abc import Mapping
 
 # How Python shows an error of ours that another process met: its message alone is for people.
 OUR_ERROR = re.compile(r"^(?:l3core\.errors\.\w+|RunError|StorageError|UsageError): ")
@@ -45,6 +46,11 @@ def _escaped(char: str) -> str:
         return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def rounding_in_words(found: Mapping[str, float]) -> str:
+    """What `l3core.rounding` has found."""
+    return f"relative L2 {found['relative_l2']:.2g}, cosine {found['cosine']:.6f}"
 
 
 def problem_of(message: str) -> str:

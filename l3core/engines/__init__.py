@@ -5,16 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from l3core.errors import RunError
 from l3core.loading import without_collection
 
 if TYPE_CHECKING:
     from l3core.spec import EmbeddingSpec
     from l3core.weights import Weights
-
-
-class OutOfMemoryError(RunError):
-    """A device has no memory for so many windows at once."""
 
 
 class Engine(Protocol):
@@ -25,7 +20,7 @@ class Engine(Protocol):
 
     Attributes:
         batch_size: windows in a call, at most; the size that it is fastest with. It can be set, to a
-            smaller one after an `OutOfMemoryError`.
+            smaller one after an `l3core.errors.OutOfMemoryError`.
         device: what it computes on, for people.
     """
 
@@ -36,7 +31,7 @@ class Engine(Protocol):
         """Signal float32 `(samples,)` and window starts int32 `(windows,)` -> `(windows, d)`.
 
         Raises:
-            OutOfMemoryError: there is none for so many windows.
+            l3core.errors.OutOfMemoryError: there is none for so many windows.
         """
 
     def gpu_memory_bytes(self) -> int | None:

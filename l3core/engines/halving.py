@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from l3core.engines import Engine, OutOfMemoryError
+from l3core.engines import Engine
+from l3core.errors import OutOfMemoryError
 from l3core.logs import say
 
 _LOGGER = logging.getLogger("l3core")

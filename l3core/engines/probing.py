@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from l3core.engines import Engine, OutOfMemoryError
+from l3core.engines import Engine
+from l3core.errors import OutOfMemoryError
 
 SMALLEST = 16
 # Activations of 512 windows of the largest model are some 14 GB, and a batch waits for all its windows.

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from l3core import conformance
-from l3core.engines import OutOfMemoryError
 from l3core.engines.probing import best_batch_size, engine_speed
+from l3core.errors import OutOfMemoryError
 from l3core.logs import say
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights

@@ -146,6 +146,20 @@ def query(setting: Setting) -> Iterator[Figure]:
     return query(setting.folder, scale=setting.scale)
 
 
+def trunk(setting: Setting) -> Iterator[Figure]:
+    """The network alone, under each Keras backend that is installed (or KERAS_BACKEND), by turns"""
+    from launch.benchmarks.trunk import trunk
+
+    return trunk(setting.spec, setting.seconds, setting.folder)
+
+
+def gpu(setting: Setting) -> Iterator[Figure]:
+    """The model on a GPU in each precision: windows/s, share of its peak, utilisation"""
+    from launch.benchmarks.gpu import gpu_model
+
+    return gpu_model(setting.spec, setting.seconds)
+
+
 PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     part.__name__: part
     for part in (
@@ -161,10 +175,12 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         similar,
         crossval,
         query,
+        trunk,
+        gpu,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
-NOT_IN_ALL = ("store",)  # needs a place to be named
+NOT_IN_ALL = ("store", "gpu")  # need a place to be named, and a GPU
 
 
 def described() -> str:
