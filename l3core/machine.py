@@ -7,6 +7,14 @@ from pathlib import Path
 # Limits of a container, of cgroups version 2 and 1; "max" or a number near 2**63 means none.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
+# Of NVIDIA's driver, on Linux and in Windows' subsystem for it: without either there is no GPU.
+_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
+
+
+def may_have_gpu() -> bool:
+    """Whether it is worth loading a library to ask for GPUs."""
+    return any(driver.exists() for driver in _DRIVERS)
+
 
 def usable_cores() -> int:
     """Cores that this process may run on: a container or `taskset` may have left it only some."""

@@ -75,7 +75,8 @@ def build_parser(prog: str) -> Parser:
         type=positive,
         metavar="N",
         help="processes that embed, each with its model and its share of the shards; what fails in one "
-        "is told when the others are done (default 1: this process, whose model uses all cores). On "
+        "is told when the others are done (default 1: this process, whose model uses all cores). A "
+        "machine with GPUs: threads of this process instead, which share a model for each GPU. On "
         "Flink: shards that are embedded side by side (default: a cluster's free slots). On Dataflow: "
         "machines at most (default 4)",
     )

@@ -14,8 +14,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from l3core.engines import devices_of
-from l3core.machine import usable_cores
+from l3core.engines import devices_of, gpus_of
+from l3core.machine import may_have_gpu, usable_cores
 from l3core.spec import EmbeddingSpec
 from l3core.table.commit import commit_run
 from l3core.table.lock import keep_renewed
@@ -161,22 +161,34 @@ def run_local(
         job: the planned run.
         shards: names of the shards to embed.
         beam_options: further options of Beam, as on a command line.
-        workers: processes that embed; a single one is this process, with two threads for each GPU
-            where there are several.
+        workers: processes that embed; a single one is this process. A GPU has one model, however many
+            were asked for: where there are GPUs, they are two threads of this process for each.
     """
     shards = list(shards)
     side_by_side: dict[str, Any] = {}
     cores = max(1, usable_cores() // workers)
-    if workers > 1:
+    threads = _threads(job, workers) if shards else 1
+    if threads > 1:
+        side_by_side = {"direct_num_workers": threads, "direct_running_mode": "multi_threading"}
+    elif workers > 1:
         side_by_side = {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
         job = replace(job, decoders=max(1, cores // CORES_A_DECODER))
-    elif shards and (gpus := len(devices_of(EmbeddingSpec(**job.spec).engine))) > 1:
-        threads = THREADS_A_GPU * gpus
-        side_by_side = {"direct_num_workers": threads, "direct_running_mode": "multi_threading"}
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner", **side_by_side)
-    with _model_threads(cores if workers > 1 else None), beam.Pipeline(options=options) as pipeline:
+    with (
+        _model_threads(cores if workers > 1 and threads == 1 else None),
+        beam.Pipeline(options=options) as pipeline,
+    ):
         build_pipeline(pipeline, job, shards)
+
+
+def _threads(job: EmbedJob, workers: int) -> int:
+    """Threads of this process that embed side by side; 1: it has no GPUs to share among some."""
+    if workers > 1 and not may_have_gpu():
+        return 1
+    engine = EmbeddingSpec(**job.spec).engine
+    devices = len(devices_of(engine))
+    return THREADS_A_GPU * devices if devices > 1 or (workers > 1 and gpus_of(engine)) else 1
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from l3core import conformance
 from l3core.engines.probing import best_batch_size, engine_speed
-from l3core.errors import OutOfMemoryError
+from l3core.errors import OutOfMemoryError, UsageError
 from l3core.logs import say
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights
@@ -54,6 +54,7 @@ class TensorFlowEngine:
         folded: bool = True,
         place: str | None = None,
     ) -> None:
+        _check_backend()
         # float32 means float32: Ampere and later GPUs would round products to 10 bits otherwise
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.device = "CPU"
@@ -261,6 +262,17 @@ def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine:
     """See `l3core.engines.EngineInfo`."""
     with tf.device("/CPU:0"):
         return TensorFlowEngine(replace(spec, precision="float32"), weights, BATCH_SIZE, folded=False)
+
+
+def _check_backend() -> None:
+    """Refuse a Keras whose layers TensorFlow cannot compute."""
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise UsageError(
+            f"engine tensorflow needs Keras with TensorFlow, and it has {backend} here: "
+            "unset KERAS_BACKEND (or set it to tensorflow)"
+        )
 
 
 def _with_policy(spec: EmbeddingSpec, weights: Weights, *, folded: bool) -> tf.keras.Model:

@@ -118,10 +118,11 @@ def watching_utilisation() -> Iterator[list[float]]:
         return
     command = [program, "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
     with subprocess.Popen([*command, f"--loop-ms={EVERY_MS}"], stdout=subprocess.PIPE, text=True) as smi:
+        assert smi.stdout is not None
+        smi.stdout.readline()  # it has started, and this one was of an idle GPU
         try:
             yield percents
         finally:
             smi.terminate()
-            assert smi.stdout is not None
             lines = map(str.strip, smi.stdout)
             percents += [float(line) for line in lines if re.fullmatch(r"\d+(\.\d+)?", line)]

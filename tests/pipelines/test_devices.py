@@ -20,10 +20,10 @@ from l3core.engines import ENGINES
 from l3core.errors import RunError, WeightsError
 from l3core.table.read import read_windows
 from launch.main import main
-from pipelines import workers
+from pipelines import embed, workers
 from pipelines.workers import using_model
 from tests import fake_model
-from tests.corpus import write_files
+from tests.corpus import FLAGS, write_files
 from tests.pipelines.test_embed import planned
 
 REPOSITORY = Path(__file__).parents[2]
@@ -210,3 +210,20 @@ def test_devices_share_the_cores_that_decode(tmp_path, two_devices, monkeypatch)
     monkeypatch.setattr(workers, "usable_cores", lambda: 2)
     with using_model(job) as loaded:
         assert loaded.decoders == 1
+
+
+@pytest.mark.parametrize("names", [["A"], ["A", "A"]], ids=["one GPU", "two"])
+def test_a_gpu_has_one_model_however_many_processes_are_asked_for(
+    tmp_path, two_devices, monkeypatch, names
+):
+    """The workers of `--workers` would be processes of their own, which know nothing of this model."""
+    monkeypatch.setattr(embed, "may_have_gpu", lambda: True)
+    module = sys.modules["two_devices"]
+    module.gpus = lambda: names
+    module.devices = lambda: [f"GPU {number} {name}" for number, name in enumerate(names)]
+    corpus, table = write_files(tmp_path / "corpus", 8), tmp_path / "table"
+    command = ["embed", "--input", str(corpus), "--output", str(table), *FLAGS, "--workers", "4"]
+    assert main([*command, "--quiet"]) == 0
+    (loaded,) = workers._loaded.values()
+    assert len(loaded) <= len(names)
+    assert read_windows(str(table))[0].num_rows == 40
