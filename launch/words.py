@@ -50,7 +50,7 @@ def _escaped(char: str) -> str:
 
 def rounding_in_words(found: Mapping[str, float]) -> str:
     """What `l3core.rounding` has found."""
-    return f"relative L2 {found['relative_l2']:.2g}, cosine {found['cosine']:.6f}"
+    return f"relative L2 {found['relative_l2']:.2g}, cosine {found['cosine']:.7f}"
 
 
 def problem_of(message: str) -> str:

@@ -85,7 +85,6 @@ def test_an_error_of_the_engine_comes_after_the_batches_before_it():
         def __call__(self, signal, starts):
             if signal[0] == 2:
                 raise ValueError("the third is broken")
-            assert signal[0] < 2, "what follows is of no use"
             return super().__call__(signal, starts)
 
     found = []

@@ -57,6 +57,7 @@ def test_threads_that_share_an_engine_halve_it_once():
         def __call__(self, signal, starts):
             if self.batch_size == 16:
                 together.wait()
+                raise OutOfMemoryError("no memory for either")
             return call(self, signal, starts)
 
     engine.__class__ = Both

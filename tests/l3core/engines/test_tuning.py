@@ -96,6 +96,8 @@ def test_tuning_takes_what_is_faster_and_computes_the_same(engine, expected, qui
     assert told["xla"] is engine.xla is (speeds["xla"] > speeds["plain"])
     engine.xla = True
     agree(compute(engine, signal, starts), vectors)
+    engine.batch_size = 1
+    assert engine.xla is True
 
 
 @pytest.mark.parametrize(
