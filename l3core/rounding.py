@@ -3,6 +3,7 @@
 Conformance says that a worker computes what was asked for; this says what was asked for costs.
 """
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,7 @@ class RoundingMeter:
     def __init__(self, spec: EmbeddingSpec, weights: Weights, *, windows: int = WINDOWS) -> None:
         self._spec, self._weights = spec, weights
         self._left = windows
+        self._looking = threading.Lock()  # threads that share a model share its meter
         self._engine: Engine | None = None
         self._errors: list[tuple[float, float]] = []
 
@@ -46,6 +48,10 @@ class RoundingMeter:
                 f"{self._spec.precision} is too small for the numbers of these recordings: "
                 "use --precision mixed_bfloat16 or float32"
             )
+        with self._looking:
+            self._compare(batch, vectors)
+
+    def _compare(self, batch: Batch[Any], vectors: np.ndarray) -> None:
         if self._left <= 0:
             return
         chosen = _one_of_each(batch)[: self._left]
@@ -60,7 +66,8 @@ class RoundingMeter:
 
     def take(self) -> dict[str, float] | None:
         """What was found since it was last taken, as JSON has it; None: nothing."""
-        errors, self._errors = self._errors, []
+        with self._looking:
+            errors, self._errors = self._errors, []
         if not errors:
             return None
         distances, cosines = zip(*errors)
