@@ -1,6 +1,6 @@
 """How far a spec that rounds on purpose is from float32, on windows of the recordings themselves.
 
-Conformance says that a worker computes what was asked for; this says what was asked for costs.
+Conformance says that a worker computes what was asked for; this says what that costs.
 """
 
 import threading

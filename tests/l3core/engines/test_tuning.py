@@ -14,7 +14,11 @@ from l3core.engines.probing import best_batch_size
 from l3core.engines.tensorflow import PlacingEngine, TensorFlowEngine, tune
 from l3core.errors import OutOfMemoryError
 from l3core.spec import EmbeddingSpec
+from l3core.table.read import read_windows
 from l3core.weights import load_weights
+from launch.main import main
+from pipelines import workers
+from tests.corpus import write_files
 
 SPEC = EmbeddingSpec(model="edgel3-sea-64")
 WINDOWS = 5
@@ -44,15 +48,16 @@ def agree(found, vectors):
     np.testing.assert_allclose(found, vectors, rtol=1e-4, atol=1e-5 * np.abs(vectors).max())
 
 
-def with_less_memory(engine, room):
-    """As if the device had memory for so many windows."""
-    compile_ = engine._compile
+def with_less_memory(engine, room, *, after=0):
+    """As if the device had memory for so many windows, after some calls that all have enough."""
+    compile_, calls = engine._compile, []
 
     def compiled(batch_size, *, xla):
         made = compile_(batch_size, xla=xla)
 
         def embed(signal, starts):
-            if len(starts) > room:
+            calls.append(len(starts))
+            if len(starts) > room and len(calls) > after:
                 raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
             return made.embed(signal, starts)
 
@@ -82,6 +87,26 @@ def test_more_windows_than_a_batch_are_refused_and_split(engine, expected):
 
 def test_a_signal_is_placed_on_the_device(engine, expected):
     assert engine.place(expected[0]).device.endswith("CPU:0")
+
+
+def test_a_run_as_on_a_gpu_that_is_too_small_makes_the_same_table(tmp_path, monkeypatch, capsys):
+    corpus = write_files(tmp_path / "corpus", 3, seconds=4.0)
+    command = ["embed", "--input", str(corpus), "--model", SPEC.model, "--hop", "0.5", "--output"]
+    assert main([*command, str(tmp_path / "plain"), "--quiet"]) == 0
+
+    def load(spec, weights, *, batch_size):
+        engine = PlacingEngine(spec, weights, 8, fixed=True, place="/device:CPU:0")
+        with_less_memory(engine, 4, after=1)  # that the model is checked is no batch of the run
+        return engine
+
+    monkeypatch.setattr(module, "load", load)
+    monkeypatch.setattr(workers, "_loaded", {})
+    assert main([*command, str(tmp_path / "small"), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["batches_halved"], metrics["batch_size"]["max"]) == (1, 4)
+    (found, vectors), (expected, others) = (read_windows(str(tmp_path / n)) for n in ("small", "plain"))
+    assert found.equals(expected)
+    agree(vectors, others)
 
 
 def test_tuning_takes_what_is_faster_and_computes_the_same(engine, expected, quick, caplog):
