@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from l3core.spec import EmbeddingSpec
+from launch.benchmarks import trunk
 from launch.benchmarks.gpu import device_figures, peak_of, watching_utilisation
 from launch.benchmarks.model import L3_GFLOP
 from launch.benchmarks.trunk import WAYS, chosen_ways, flop_a_window, network_of
@@ -82,6 +83,7 @@ def test_a_device_that_is_not_known_has_no_share(monkeypatch, tmp_path):
 
 def test_the_trunk_under_the_backend_that_is_named(capsys, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(trunk, "TURNS", 1)
     flags = ("--model", "edgel3-sea-64", "--seconds", "0.1", "--json")
     assert main(["bench", "trunk", *flags]) == 0
     figures = json.loads(capsys.readouterr().out)["figures"]
