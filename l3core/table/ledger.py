@@ -5,6 +5,7 @@ files are rewritten, so that a night's handful of new files costs a table of a m
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -126,11 +127,14 @@ def write_ledger(uri: str, batches: Iterable[pa.RecordBatch | pa.Table]) -> Writ
         file.seek(0)
         digest = storage.sha256_of_file(file)
         size_bytes = file.tell()
-        written = pq.read_table(file, columns=["windows_written", "status"])
-        windows = pc.sum(written["windows_written"]).as_py() or 0
-        counts = pc.value_counts(written["status"]).to_pylist()
-        statuses = {count["values"]: count["counts"] for count in counts}
-        return WrittenLedger(len(written), windows, size_bytes, digest, statuses)
+        rows = windows = 0
+        statuses: Counter[str] = Counter()
+        for batch in pq.ParquetFile(file).iter_batches(columns=["windows_written", "status"]):
+            rows += len(batch)
+            windows += pc.sum(batch["windows_written"]).as_py() or 0
+            for count in pc.value_counts(batch["status"]).to_pylist():
+                statuses[count["values"]] += count["counts"]
+        return WrittenLedger(rows, windows, size_bytes, digest, dict(statuses))
 
 
 def _write_rows(file: BinaryIO, batches: Iterable[pa.RecordBatch | pa.Table]) -> None:
@@ -274,6 +278,8 @@ def _holds_any(lists: pa.ListArray, values: pa.Array) -> np.ndarray:
 
 def resettled(row: LedgerRow, moved: Mapping[str, Sequence[Moved]]) -> LedgerRow:
     """The row with the files that its windows are in now."""
+    if not any(file in moved for file in row.files):
+        return row
     files: list[str] = []
     for file in row.files:
         places = moved.get(file)
