@@ -83,6 +83,9 @@ def with_shards(
     waiting = list(reversed(shards))
     active: list[tuple[FinishedShard, list[Key]]] = []
     for piece in wanted:
+        if not (waiting or active):
+            yield piece, None
+            continue
         own = key(piece)
         place = own[0], own[3]
         while waiting and waiting[-1].first <= place:
@@ -102,6 +105,8 @@ def whole_shards(
     paths: TablePaths, shards: Sequence[FinishedShard], wanted: Iterable[T], key: Callable[[T], Key]
 ) -> list[FinishedShard]:
     """Those of which every piece is wanted."""
+    if not shards:
+        return []
     found = Counter(shard for _, shard in with_shards(paths, shards, wanted, key))
     return [shard for shard in shards if found[shard] == shard.pieces]
 
