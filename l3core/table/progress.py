@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from l3core import storage
+from l3core.ahead import map_ahead
 from l3core.errors import UsageError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import keep_renewed
@@ -102,8 +103,8 @@ class RunProgress:
         for shard in self._names("done"):
             if shard in self._shards and shard not in self._done:
                 self._done[shard] = self._finished(shard)
-        running = {shard: self._read("progress", shard) for shard in self._names("progress")}
-        running = {shard: note for shard, note in running.items() if shard not in self._done}
+        names = [shard for shard in self._names("progress") if shard not in self._done]
+        running = dict(zip(names, map_ahead(partial(self._read, "progress"), names)))
         notes = [*self._done.values(), *running.values()]
         to_rewrite = len(self._names("rewrites")) if len(self._done) == len(self._shards) else 0
         return Progress(
