@@ -11,16 +11,16 @@ from itertools import groupby
 
 from l3core.table.delta import BACK, PRUNED, SEEN, VANISHED, Note
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS, LedgerRow, TablePaths
-from l3core.table.manifests import Joined, join_pieces, merge_rows
+from l3core.table.manifests import Joined, Look, join_pieces, merge_rows
 from l3core.table.planned import Plan, load_notes
 
 # A recording that was embedded, or a note.
 Change = Joined | Note
 
 
-def run_changes(paths: TablePaths, plan: Plan) -> Iterator[Change]:
-    """All changes of a run whose shards are done, one a clip, sorted by clip id."""
-    pieces = groupby(merge_rows(paths, plan), key=lambda piece: piece.row.clip_id)
+def run_changes(paths: TablePaths, plan: Plan, look: Look = lambda manifest: None) -> Iterator[Change]:
+    """All changes of a run whose shards are done, one a clip, sorted by clip id; see `merge_rows`."""
+    pieces = groupby(merge_rows(paths, plan, look), key=lambda piece: piece.row.clip_id)
     rows: Iterator[Change] = (join_pieces(group) for _, group in pieces)
     notes: Iterator[Change] = load_notes(paths, plan.run_id)
     return heapq.merge(rows, notes, key=lambda change: change.clip_id)

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +19,9 @@ READERS = 4
 # Of a run that failed: finished shards that are looked into, and bad recordings that are named.
 LOOKED_AT = 64
 NAMED = 5
+
+# Sees a manifest that is read for its rows: reading all of a large run takes minutes.
+Look = Callable[[dict[str, Any]], None]
 
 
 class Joined(NamedTuple):
@@ -53,7 +56,10 @@ def join_pieces(pieces: Iterable[PieceRow]) -> Joined:
     What went wrong first ends it: windows of pieces behind are as if they had never been read. What may
     pass counts for all of it, wherever it was met.
     """
-    ordered = sorted(pieces, key=lambda piece: piece.first_window)
+    ordered = list(pieces)
+    if len(ordered) == 1:  # most recordings: there is nothing to add up
+        return Joined(ordered[0].row)
+    ordered.sort(key=lambda piece: piece.first_window)
     rows = [piece.row for piece in ordered]
     bad = [number for number, row in enumerate(rows) if row.status != "ok"]
     passing = [number for number in bad if rows[number].status in TRANSIENT]
@@ -81,8 +87,14 @@ def _sum(kept: Sequence[LedgerRow], says: LedgerRow, every: Sequence[LedgerRow])
     )
 
 
-def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[PieceRow]:
-    """Rows of all manifests by clip id; those that overlap, and a few ahead, are in memory together."""
+def merge_rows(paths: TablePaths, plan: Plan, look: Look = lambda manifest: None) -> Iterator[PieceRow]:
+    """Rows of all manifests by clip id; those that overlap, and a few ahead, are in memory together.
+
+    Args:
+        paths: of the table.
+        plan: of the run.
+        look: called with each manifest.
+    """
     active: list[tuple[str, int, list[PieceRow]]] = []
     waiting = list(reversed(plan.shards))  # sorted by first clip
     manifests = read_manifests(paths, plan)
@@ -91,6 +103,7 @@ def merge_rows(paths: TablePaths, plan: Plan) -> Iterator[PieceRow]:
         while waiting and (not active or waiting[-1].first_clip <= active[0][0]):
             waiting.pop()
             manifest = next(manifests)
+            look(manifest)
             clips = zip(map(LedgerRow.from_json, manifest["clips"]), manifest["pieces"])
             rows = [PieceRow(row, key[3]) for row, key in clips]
             rows.reverse()

@@ -22,10 +22,9 @@ from l3core.table.journal import check_unchanged, repair
 from l3core.table.json_objects import create_json, read_json
 from l3core.table.layout import TablePaths
 from l3core.table.ledger import find_rows
-from l3core.table.manifests import read_manifests
 from l3core.table.merge import merge_windows
 from l3core.table.pieces import SHARD_BYTES
-from l3core.table.planned import Plan, load_plan
+from l3core.table.planned import load_plan
 from l3core.table.state import TableState
 from l3core.table.windows_file import clip_rows, file_facts
 
@@ -75,11 +74,17 @@ def plan_rewrites(paths: TablePaths, run_id: str) -> list[str]:
         return []
     plan = load_plan(paths, run_id)
     check_unchanged(state, fingerprints=[plan.fingerprint], base=plan.base, root=plan.root)
-    changes = ((change.clip_id, change) for change in run_changes(paths, plan))
+    sources = current_sources(state, plan.fingerprint)
+
+    def look(manifest: dict[str, Any]) -> None:
+        if facts := manifest["file"]:
+            at = f"_l3flow/staging/{run_id}/done/{manifest['staged']}"
+            sources.append(Source(facts["path"], at, facts["vector_bytes"], facts["first_clip"]))
+
+    changes = ((change.clip_id, change) for change in run_changes(paths, plan, look))
     pairs = find_rows(paths, state.ledger(plan.fingerprint), changes)
     dropped = ((change.clip_id, file, end) for change, old in pairs for file, end in drops(change, old))
     affected = _write_drops(_drops_uri(paths, run_id), dropped)
-    sources = [*current_sources(state, plan.fingerprint), *_staged_sources(paths, plan)]
     return write_rewrites(paths, run_id, choose_groups(sources, affected))
 
 
@@ -90,13 +95,6 @@ def current_sources(state: TableState, fingerprint: str) -> list[Source]:
         Source(f["path"], f["path"], f.get("vector_bytes", f["bytes"]), f.get("first_clip", ""))
         for f in files
     ]
-
-
-def _staged_sources(paths: TablePaths, plan: Plan) -> Iterator[Source]:
-    for manifest in read_manifests(paths, plan):
-        if facts := manifest["file"]:
-            at = f"_l3flow/staging/{plan.run_id}/done/{manifest['staged']}"
-            yield Source(facts["path"], at, facts["vector_bytes"], facts["first_clip"])
 
 
 def choose_groups(
