@@ -155,7 +155,14 @@ def _watch_terminal(
     columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     # rich takes what others print past its line: to a file it has to go as it is
     shared = sys.stdout.isatty()
-    with Bar(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
+    drawn = Bar(
+        *columns,
+        console=console,
+        refresh_per_second=1 / POLL_S,  # rich draws ten times: the CPU belongs to what is shown
+        transient=True,
+        redirect_stdout=shared,
+    )
+    with drawn as bar:
         sys.stdout, sys.stderr = plain(sys.stdout), plain(sys.stderr)  # until rich puts back its own
         task = bar.add_task(printable(describe(look(), 0.0)), total=1.0)
         while not stop.wait(POLL_S):
