@@ -10,13 +10,14 @@ from pathlib import Path
 from l3core.errors import RunError
 from launch.memory import peak_rss_bytes
 
-# What a module can be asked to do, with a count and a folder.
-Verbs = Mapping[str, Callable[[int, Path], None]]
+# What a module can be asked to do, with a count, a folder and perhaps more numbers. It may return
+# figures of its own.
+Verbs = Mapping[str, Callable[..., dict[str, float] | None]]
 
 
-def in_process(module: str, verb: str, count: int, folder: Path) -> dict[str, float]:
-    """Let a module that ends in `answer` do something; its `seconds` and `peak_mb`."""
-    command = [sys.executable, "-m", module, verb, str(count), str(folder)]
+def in_process(module: str, verb: str, count: int, folder: Path, *more: int) -> dict[str, float]:
+    """Let a module that ends in `answer` do something; `seconds`, `cpu_s`, `peak_mb` and its own."""
+    command = [sys.executable, "-m", module, verb, str(count), str(folder), *map(str, more)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         problem = done.stderr.decode(errors="replace").strip()
@@ -24,9 +25,10 @@ def in_process(module: str, verb: str, count: int, folder: Path) -> dict[str, fl
     return json.loads(done.stdout)
 
 
-def answer(verbs: Verbs, verb: str, count: str, folder: str) -> None:
+def answer(verbs: Verbs, verb: str, count: str, folder: str, *more: str) -> None:
     """Do what `in_process` asks for and print what it took, as JSON."""
     start = time.perf_counter()
-    verbs[verb](int(count), Path(folder))
+    found = verbs[verb](int(count), Path(folder), *map(int, more)) or {}
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_mb": peak_rss_bytes() / 1e6}))
+    took = {"seconds": seconds, "cpu_s": time.process_time(), "peak_mb": peak_rss_bytes() / 1e6}
+    print(json.dumps(took | found))

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from l3core.spec import EmbeddingSpec
 from launch.benchmarks.figures import Figure
+
+if TYPE_CHECKING:
+    from launch.benchmarks.costs import Costs
 
 # The whole command is measured at this hop, too, over more audio: it has fewer windows, and loading
 # takes as long as ever.
@@ -45,6 +49,13 @@ class Setting:
         from launch.benchmarks.corpora import make_corpora
 
         return make_corpora(self.folder, self.minutes)
+
+    @cached_property
+    def costs(self) -> "Costs":
+        """What is done once for all workers; see `costs.measure_costs`."""
+        from launch.benchmarks.costs import measure_costs
+
+        return measure_costs(self.folder, scale=self.scale)
 
 
 def model(setting: Setting) -> Iterator[Figure]:
@@ -160,6 +171,22 @@ def gpu(setting: Setting) -> Iterator[Figure]:
     return gpu_model(setting.spec, setting.seconds)
 
 
+def costs(setting: Setting) -> Iterator[Figure]:
+    """What is done once for all workers: listing, planning, commit, by object and by shard"""
+    from launch.benchmarks.costs import cost_figures
+
+    return cost_figures(setting.costs)
+
+
+def scale(setting: Setting) -> Iterator[Figure]:
+    """Planning and commit of 10,000,000 generated names for 1,000 workers (a quarter of an hour, and
+    10 GB)
+    """
+    from launch.benchmarks.scale import scale
+
+    return scale(setting.folder, setting.costs, factor=setting.scale)
+
+
 PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     part.__name__: part
     for part in (
@@ -177,6 +204,8 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         query,
         trunk,
         gpu,
+        costs,
+        scale,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
