@@ -30,6 +30,7 @@ class Whole(NamedTuple):
         wall_s: seconds of the process.
         run_s: seconds from plan to commit.
         peak_mb: largest resident memory of the process.
+        start_s: seconds before the plan, and of loading the model.
         matched: files by what was known of them.
     """
 
@@ -37,6 +38,7 @@ class Whole(NamedTuple):
     wall_s: float
     run_s: float
     peak_mb: float
+    start_s: float
     matched: dict[str, int]
 
 
@@ -65,7 +67,9 @@ def run_whole(
         raise RunError(err.decode(errors="replace").strip())
     record = json.loads(out)
     peak_mb = record["peak_rss_bytes"] / 1e6
-    return Whole(record["windows"], wall_s, record["wall_s"], peak_mb, record["matched"])
+    load = record["metrics"].get("load_model_latency_milli_secs", {"sum": 0})
+    start_s = wall_s - record["wall_s"] + load["sum"] / 1000
+    return Whole(record["windows"], wall_s, record["wall_s"], peak_mb, start_s, record["matched"])
 
 
 def whole_runs(
@@ -91,6 +95,9 @@ def whole_runs(
         speeds[name] = run.windows / run.wall_s / bare
         yield Figure("whole command", run.windows / run.wall_s, "windows/s", f"{note}: {run.windows}")
         yield Figure("whole command / bare model", speeds[name], "", f"{note}, start-up included")
+        yield Figure("start-up", run.start_s, "s", f"{note}, loading the model included")
+        loaded = run.windows / (run.wall_s - run.start_s)
+        yield Figure("whole command, start-up apart", loaded, "windows/s", note)
         yield Figure("run / bare model", run.windows / run.run_s / bare, "", f"{note}, plan to commit")
         yield Figure("peak memory", run.peak_mb, "MB", note)
     yield Figure("clips / recording", speeds["clips"] / speeds["recording"], "", f"hop {spec.hop_s} s")
