@@ -38,11 +38,15 @@ def test_all_parts_of_a_small_model(capsys):
     ratios = [value for (name, _), value in figures.items() if name.startswith("whole command / bare")]
     assert len(ratios) == 2
     assert all(0 < ratio < 1 for ratio in ratios)
+    # the last figure is of the slower of both, once it has begun; 10 s are 11 windows
+    loaded = [value for (name, _), value in figures.items() if name.startswith("whole command, start")]
+    (rate,) = [value for (name, _), value in figures.items() if name == "audio hours an hour"]
+    assert rate == pytest.approx(min(loaded) * 10 / 11)
 
 
 def test_a_part_alone(capsys):
     answer = measured(capsys, "--model", "edgel3-sea-64", "model")
-    assert [figure["name"] for figure in answer["figures"]] == ["bare model"]
+    assert [figure["name"] for figure in answer["figures"]] == ["bare model", "audio hours an hour"]
 
 
 def test_what_other_processes_cost(capsys):
