@@ -85,7 +85,7 @@ def ends_of(args: argparse.Namespace, setting: Setting, figures: Sequence[Figure
         "one process lists, plans and commits, and the others wait."
     )
     end = value["scaling ends at"]
-    ends.sentences.append(f"Beyond {end.value:,.0f} of them, {end.note} of the time.")
+    ends.sentences.append(f"Scaling ends at {end.value:,.0f} of them: {end.note}.")
     return ends
 
 

@@ -199,17 +199,20 @@ def plan_figures(
     yield Figure("planned objects", corpus.objects, "", note)
     yield Figure("planned shards", cut_shards(corpus, workers).number, "", note)
     for name in ("listing", "planning", "start", "embedding", "merging", "commit"):
-        yield Figure(f"planned {name}", getattr(planned, name), "s", note)
+        yield Figure(f"planned {name}", getattr(planned, name), "s", f"{workers:,} workers")
     hours = planned.time / 3600
     yield Figure("planned time", hours, "hours", note)
-    yield Figure("planned machine hours", workers * hours, "hours", note)
+    paid = f"{workers:,} workers, all the time"
+    yield Figure("planned machine hours", workers * hours, "hours", paid)
     if price is not None:
-        yield Figure("planned money", workers * hours * price, "", f"{note}, {price:.10g} an hour")
+        yield Figure("planned money", workers * hours * price, "", f"{paid}, {price:.10g} an hour")
     alone = plan_run(corpus, speed, costs, 1).time
-    yield Figure("planned speed-up", alone / planned.time, "x", f"{note}, against one")
+    yield Figure("planned speed-up", alone / planned.time, "x", f"{workers:,} workers against one")
     ends = scaling_ends(corpus, speed, costs)
-    yield Figure("scaling ends at", ends, "workers", f"twice as many save less than {LEAST_SAVED:.0%}")
+    end = f"twice as many save less than {100 * LEAST_SAVED:g} % of the time"
+    found = end if ends < MOST_WORKERS else "or later: more were not looked at"
+    yield Figure("scaling ends at", ends, "workers", found)
 
 
 def _recordings(corpus: Corpus) -> str:
-    return f"recordings of {corpus.clip_s:.10g} s, hop {corpus.spec.hop_s:g} s"
+    return f"{corpus.spec.model}, recordings of {corpus.clip_s:.10g} s, hop {corpus.spec.hop_s:g} s"

@@ -218,7 +218,7 @@ def test_the_last_lines_can_be_read(capsys):
     assert main(["bench", *flags, "--hours", "1e6", "--price-per-hour", "0.25"]) == 0
     *_, rate, hours = capsys.readouterr().out.splitlines()
     assert rate.startswith("This machine embeds ")
-    assert "(the bare model, since whole was not measured, recordings of 10 s, hop 0.1 s)" in rate
+    assert "the bare model, since whole was not measured, edgel3-sea-64, recordings of 10 s" in rate
     assert hours.startswith("1,000,000 hours take it ")
     assert " days and cost " in hours
 
