@@ -91,15 +91,15 @@ def test_a_run_is_what_one_process_does_and_the_longest_worker():
     corpus = Corpus(spec=SPEC, hours=1000, clip_s=4.0)
     each = {"objects": 1e-5, "shards": 1e-2}
     step = Fit(once=1.0, each=each, off=0.0, sizes=1)
-    found = plan_run(
-        corpus, Speed(windows_per_s=100.0, start_s=5.0), costs(list=FREE, plan=step, commit=step), 100
-    )
+    speed = Speed(windows_per_s=100.0, start_s=5.0)
+    found = plan_run(corpus, speed, costs(list=FREE, plan=step, plan_merges=step, commit=step), 100)
     assert found.embedding == 36 * 90
-    assert found.planning == found.commit == pytest.approx(1 + 9 + 36)
+    assert found.planning == pytest.approx(1 + 9 + 36)
+    assert found.commit == pytest.approx(2 * found.planning)  # merges are planned before
     assert found.start == 5
     assert found.merging == 0  # 221 MB are no small file
-    assert found.time == pytest.approx(36 * 90 + 2 * 46 + 5)
-    assert found.alone == pytest.approx(2 * 46)
+    assert found.time == pytest.approx(36 * 90 + 3 * 46 + 5)
+    assert found.alone == pytest.approx(3 * 46)
 
 
 def test_small_shards_are_merged_by_all_workers():
