@@ -3,13 +3,15 @@
 import os
 import platform
 import re
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from l3core.machine import usable_cores
 
-LIBRARIES = ("numpy", "pyarrow", "fsspec")  # besides those of a run's receipt
+# Besides those of a run's receipt; some are extras.
+LIBRARIES = ("numpy", "pyarrow", "fsspec", "duckdb", "openvino", "onnxruntime", "jax")
 
 
 def machine_facts() -> dict[str, Any]:
@@ -28,7 +30,11 @@ def library_versions() -> dict[str, str]:
     """Versions of what figures depend on."""
     from launch.embed_job import versions  # after --help
 
-    return versions() | {name: version(name) for name in LIBRARIES}
+    found = versions()
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu() -> str:
