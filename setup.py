@@ -136,6 +136,7 @@ setup(
     package_data={
         "l3core.models": ["data/*"],
         "l3core.reports": ["templates/*"],
+        "launch.benchmarks": ["peers/*"],
         "launch.dataflow": ["*.json", "terraform/*.tf"],
         "launch.flink": ["*.sha256", "*.xml", "*.yaml"],
     },

@@ -33,6 +33,8 @@ class Setting:
         scale: of the lengths and numbers that parts choose themselves, to try them out.
         profile: tell which functions cost most.
         bucket: URI of a folder in a store.
+        against: whom the whole command is compared with.
+        say: what a part is doing, for who waits.
     """
 
     spec: EmbeddingSpec
@@ -42,6 +44,8 @@ class Setting:
     scale: float = 1.0
     profile: bool = False
     bucket: str | None = None
+    against: tuple[str, ...] = ()
+    say: Callable[[str], None] = lambda doing: None
 
     @cached_property
     def corpora(self) -> tuple[Path, Path]:
@@ -187,6 +191,21 @@ def scale(setting: Setting) -> Iterator[Figure]:
     return scale(setting.folder, setting.costs, factor=setting.scale)
 
 
+def against(setting: Setting) -> Iterator[Figure]:
+    """With --against: openl3, Ray Data or a plain loop over the same files, by turns with
+    the whole command; each is installed once, into an environment of its own
+    """
+    from launch.benchmarks.against import against
+
+    return against(
+        setting.spec,
+        setting.against,
+        setting.folder / "against",
+        minutes=setting.minutes,
+        say=setting.say,
+    )
+
+
 PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     part.__name__: part
     for part in (
@@ -206,10 +225,11 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         gpu,
         costs,
         scale,
+        against,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
-NOT_IN_ALL = ("store", "gpu")  # need a place to be named, and a GPU
+NOT_IN_ALL = ("store", "gpu", "against")  # need a place, a GPU or peers
 
 
 def described() -> str:
