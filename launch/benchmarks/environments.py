@@ -73,7 +73,7 @@ def _make(base: str, folder: Path, requirements: Path, lock: int, say: Say) -> N
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     steps = (
         [base, "-m", "venv", "--clear", str(folder)],
-        [*pip, "--upgrade", "pip"],  # options of single requirements are of pip 23.1
+        [*pip, "pip>=23.1"],  # which knows options of single requirements
         [*pip, "--requirement", str(requirements)],
     )
     for step in steps:
