@@ -85,7 +85,7 @@ def _compared(name: str, theirs: Run, ours: Sequence[Run]) -> Iterator[Figure]:
         share = _mean(cpu) / theirs.seen.cpu_s
         yield Figure("CPU time / peer's", share, "", f"{name}: all processes")
     expected = ours[-1].vectors
-    lack = [name for name, ours in expected.items() if len(theirs.vectors.get(name, ())) != len(ours)]
+    lack = [name for name, part in expected.items() if len(theirs.vectors.get(name, ())) != len(part)]
     if lack:
         yield Figure("other windows", len(lack), "files", f"{name}: {lack[0]} is the first")
     same = [stem for stem in expected if stem not in lack]

@@ -1,9 +1,12 @@
 """The vectors that others have written, and how far they are from ours."""
 
+import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from l3core.table.read import read_windows
@@ -18,20 +21,23 @@ def table_vectors(table: Path) -> Vectors:
 
 
 def npz_vectors(folder: Path) -> Vectors:
-    """The same of a folder of .npz files as openl3 writes them."""
+    """The same of a folder of .npz files as openl3 writes them, but those that were cut off."""
     found = {}
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as file:
+        with suppress(zipfile.BadZipFile), path.open("rb") as opened, np.load(opened) as file:
             found[path.stem] = file["embedding"]
     return found
 
 
 def parquet_vectors(folder: Path) -> Vectors:
     """The same of Parquet files whose rows are windows: `path`, `start_s`, `embedding`."""
-    if not list(folder.rglob("*.parquet")):
+    files = []
+    for path in sorted(folder.glob("*.parquet")):
+        with suppress(pa.ArrowInvalid):
+            files.append(pq.read_table(path, columns=["path", "start_s", "embedding"]))
+    if not files:
         return {}
-    rows = pq.read_table(folder, columns=["path", "start_s", "embedding"])
-    rows = rows.sort_by([("path", "ascending"), ("start_s", "ascending")])
+    rows = pa.concat_tables(files).sort_by([("path", "ascending"), ("start_s", "ascending")])
     values = rows["embedding"].combine_chunks()
     lists = getattr(values, "storage", values)  # of Ray's tensors
     vectors = lists.flatten().to_numpy().reshape(len(rows), -1)

@@ -97,6 +97,8 @@ def test_vectors_are_read_by_file_and_in_order(tmp_path):
     for part in range(2):
         rows = pa.table(columns).slice(2 * part, 2)
         pq.write_table(rows, tmp_path / f"{part}.parquet")
+    for name in ("a.npz", "0.parquet"):  # what a killed peer leaves is none
+        (tmp_path / f"half-{name}").write_bytes((tmp_path / name).read_bytes()[:-20])
     for found in (npz_vectors(tmp_path), parquet_vectors(tmp_path)):
         assert list(found) == ["a", "b"]
         np.testing.assert_array_equal(np.concatenate([found["a"], found["b"]]), vectors)
