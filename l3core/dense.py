@@ -9,6 +9,7 @@ that a model builds for it (`l3core.models.dense`): frames -> a map -> columns.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -114,7 +115,7 @@ class DenseLayout:
         alone = self.hop_columns >= self.dense.columns + 2 * self.dense.margin_columns
         together = (np.diff(starts) == hop) & (not alone)
         edges = [0, *(np.flatnonzero(~together) + 1).tolist(), len(starts)]
-        counts = [stop - first for first, stop in zip(edges, edges[1:])]
+        counts = [stop - first for first, stop in pairwise(edges)]
         return [
             Run(int(starts[first]), count, (count - 1) * self.hop_columns + self.dense.columns)
             for first, count in zip(edges, counts)

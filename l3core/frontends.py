@@ -83,7 +83,8 @@ class Frontend:
 
         Args:
             reference_frames: before and after a frame; the loudest value of all these is its 0 dB. Where
-                that is digital silence, the frame is as far below 0 dB as can be.
+                they are digital silence, the frame is as far below 0 dB as can be: it shares windows
+                with sound.
 
         Returns:
             A model of frames float32 `(frames, n_fft)` that follow one another, and int32 `(kept,)`,

@@ -151,9 +151,7 @@ def _name_of(gpu: tf.config.PhysicalDevice) -> str:
     return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
 
 
-def load_reference(
-    spec: EmbeddingSpec, weights: Weights
-) -> TensorFlowEngine | DenseTensorFlowEngine:
+def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine | DenseTensorFlowEngine:
     """See `l3core.engines.EngineInfo`."""
     spec = replace(spec, precision="float32")
     with tf.device("/CPU:0"):

@@ -1,4 +1,4 @@
-"""The default engine for dense windows: one TensorFlow function from a flat signal to a map's columns."""
+"""The default engine for dense windows: one TensorFlow function from a signal to a map's columns."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -39,9 +39,7 @@ class DenseTensorFlowEngine:
         shared = min(hop, dense.columns)
         self.batch_size = batch_size or max(1, BATCH_MAPS * MAP_COLUMNS // shared)
         most = (self.batch_size - 1) * shared + dense.columns + 2 * dense.margin_columns
-        self._layout = DenseLayout(
-            dense=dense, hop_columns=hop, map_columns=min(MAP_COLUMNS, most)
-        )
+        self._layout = DenseLayout(dense=dense, hop_columns=hop, map_columns=min(MAP_COLUMNS, most))
         self.device = "CPU"
         self._fixed = fixed
         self._memory = place.removeprefix("/device:") if place else "GPU:0"

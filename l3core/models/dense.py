@@ -1,8 +1,8 @@
 """How a model's windows can share its work: its trunk runs once, and each window pools its own columns.
 
 A window of L3 is some 199 frames of a spectrogram, of which the trunk makes 24 columns. Windows that
-start a whole number of columns apart would have most of theirs in common, if it were not for the zeros
-that convolutions see at the ends of a window, and for its decibels, which are relative to its own loudest
+start a whole number of columns apart would have most of theirs in common, were it not for the zeros that
+convolutions see at the ends of a window, and for its decibels, which are relative to its own loudest
 value. Dense windows have neither: the trunk runs on through what lies before and after a window, and a
 frame's decibels are relative to the loudest value of half a second before it to half a second after it.
 That is another embedding, near the exact one, at a fraction of the cost. What a window's numbers depend
@@ -17,6 +17,7 @@ import numpy as np
 
 from l3core.frontends import Frontend
 from l3core.models.trunk import Trunk
+from l3core.windows import MAX_HOP_S
 
 if TYPE_CHECKING:
     import keras
@@ -86,8 +87,9 @@ class DenseWindows:
 
     def hop_columns(self, hop_s: float) -> int:
         """The nearest hop that there is, in columns, at least one."""
-        columns = hop_s * self.frontend.sample_rate_hz / self.stride_samples
-        return max(1, int(columns + 0.5))
+        columns_a_second = self.frontend.sample_rate_hz / self.stride_samples
+        longest = int(MAX_HOP_S * columns_a_second)
+        return min(max(1, int(hop_s * columns_a_second + 0.5)), longest)
 
     def build_frontend(self) -> "keras.Model":
         """Frames `(frames, n_fft)` and those to keep `(kept,)` -> a map `(1, frequencies, kept, 1)`."""
@@ -100,6 +102,4 @@ class DenseWindows:
             tensors: weights in the order of `EmbeddingModel.layer_shapes`.
             folded: see `EmbeddingModel.build_network`.
         """
-        return self.trunk.build_columns(
-            self.frontend.frequencies, self.pool[0], tensors, folded=folded
-        )
+        return self.trunk.build_columns(self.frontend.frequencies, self.pool[0], tensors, folded=folded)
