@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from launch.benchmarks.parts import DEFAULT_PARTS, NOT_IN_ALL, PARTS, Setting, described
-from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, spec_of
+from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, say_hop, spec_of
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
 
@@ -58,6 +58,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Measure and print; returns the exit code."""
     args = parser.parse(argv)
     spec = spec_of(args)
+    say_hop(args, spec)
     if unknown := [part for part in args.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     every = [part for part in PARTS if part not in NOT_IN_ALL]
