@@ -28,6 +28,7 @@ examples:
   l3flow bench plumbing --minutes 20 --profile
   l3flow bench memory planning delta
   l3flow bench crossval query
+  l3flow bench dense --input corpus --model edgel3-sea-64
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
 """
 
@@ -39,6 +40,13 @@ def build_parser(prog: str) -> Parser:
     add("parts", nargs="*", metavar="PART", help="those parts; default: the first four")
     add("--all", action="store_true", help="all parts but store")
     add("--bucket", metavar="URI", help="with store: a place to write to, which is cleared afterwards")
+    add(
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="with dense: real audio, as embed takes it; the first 100 files",
+    )
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
         "--seconds",
@@ -68,6 +76,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         parser.error("--all is all parts: name some or give --all")
     if ("store" in parts) != (args.bucket is not None):
         parser.error("store and --bucket URI belong together")
+    if args.input and "dense" not in parts:
+        parser.error("--input is of dense, which is not among the parts")
     if args.minutes < LEAST_MINUTES:
         parser.error(f"--minutes needs at least {LEAST_MINUTES}, got {args.minutes}")
     if args.profile and "plumbing" not in parts:
@@ -75,7 +85,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     if args.profile and find_spec("yappi") is None:
         parser.error("--profile needs yappi: pip install 'l3flow[bench]'")
     figures = []
-    reach_places({"--weights": args.weights})
+    reach_places({"--weights": args.weights, "--input": args.input})
     with quiet_libraries(), tempfile.TemporaryDirectory(prefix="l3flow-bench-") as folder:
         setting = Setting(
             spec=spec,
@@ -85,6 +95,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             scale=args.scale,
             profile=args.profile,
             bucket=args.bucket,
+            patterns=tuple(args.input),
         )
         for figure in chain.from_iterable(PARTS[part](setting) for part in parts):
             figures.append(figure)

@@ -29,6 +29,7 @@ class Setting:
         scale: of the lengths and numbers that parts choose themselves, to try them out.
         profile: tell which functions cost most.
         bucket: URI of a folder in a store.
+        patterns: of real audio, as `l3flow embed --input` takes them.
     """
 
     spec: EmbeddingSpec
@@ -38,6 +39,7 @@ class Setting:
     scale: float = 1.0
     profile: bool = False
     bucket: str | None = None
+    patterns: tuple[str, ...] = ()
 
     @cached_property
     def corpora(self) -> tuple[Path, Path]:
@@ -137,6 +139,13 @@ def crossval(setting: Setting) -> Iterator[Figure]:
     yield from crossval.whole_run(scale=setting.scale)
 
 
+def dense(setting: Setting) -> Iterator[Figure]:
+    """Dense windows: audio an hour beside exact ones, and with --input how near they are"""
+    from launch.benchmarks.dense import dense
+
+    yield from dense(setting.spec, setting.patterns, setting.folder, minutes=setting.minutes)
+
+
 def query(setting: Setting) -> Iterator[Figure]:
     """SQL over a table: start-up, and the speed of reading vectors, against pyarrow; recall of an
     index
@@ -161,6 +170,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         similar,
         crossval,
         query,
+        dense,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")

@@ -71,7 +71,7 @@ def test_a_file_is_compared_with_a_dense_table(table, corpus, capsys):
     assert main(command) == 0
     (query,) = json.loads(capsys.readouterr().out)["queries"]
     best = query["neighbours"][0]
-    assert best["clip"] == "b.wav"
+    assert best["clip_id"] == "b.wav"
     assert best["similarity"] == pytest.approx(1)
 
 
