@@ -16,8 +16,8 @@ import numpy as np
 
 from l3core.models.dense import DenseWindows
 
-MAP_COLUMNS = 208  # of a map, margins included: 8.4 s for `l3`, and 110 MB of its largest layer
-BATCH_MAPS = 8  # in a batch, so that little of it is computed again by the next
+MAP_COLUMNS = 312  # of a map, margins included: 12.6 s for `l3`, and 164 MB of its largest layer
+BATCH_MAPS = 6  # in a batch, so that little of it is computed again by the next
 
 
 class Compute(Protocol):
