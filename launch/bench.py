@@ -43,6 +43,7 @@ def build_parser(prog: str) -> Parser:
     add(
         "--input",
         nargs="+",
+        action="extend",
         default=[],
         metavar="PATTERN",
         help="with dense: real audio, as embed takes it; the first 100 files",
