@@ -158,7 +158,8 @@ class Embedder:
         batches = pack(
             segments,
             batch_size=self.engine.batch_size,
-            window_samples=self.spec.network.window_samples,
+            window_samples=self.grid.window_samples,
+            context=self.grid.context,
         )
         for batch, vectors in compute_batches(self.engine, batches, computed=computed, halved=halved):
             if seen:

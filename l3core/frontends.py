@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FRONTENDS = ("openl3", "as-trained")
 AMPLITUDE_FLOOR = 1e-10
 DYNAMIC_RANGE_DB = 80.0
+SILENCE_DB = -99.99  # what is not above it is `AMPLITUDE_FLOOR`, whatever its logarithm rounds to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +68,56 @@ class Frontend:
 
     def build(self) -> "keras.Model":
         """Windows `(batch, window_samples)` float32 -> maps in dB `(batch, frequencies, frames, 1)`."""
-        find_numba_a_cache()
-        import kapre
         import keras
         from keras import layers, ops
 
         signal = layers.Input((self.window_samples,), dtype="float32")
         padded = layers.ZeroPadding1D(self.padding)(layers.Reshape((-1, 1))(signal))
+        decibel = self._decibel(padded)
+        decibel = decibel - ops.max(decibel, axis=(1, 2, 3), keepdims=True)
+        decibel = ops.maximum(decibel, -DYNAMIC_RANGE_DB)
+        return keras.Model(signal, layers.Permute((2, 1, 3))(decibel))
+
+    def build_dense(self, reference_frames: int) -> "keras.Model":
+        """Frames (see `l3core.dense`) -> one map in dB below the loudest value nearby.
+
+        Args:
+            reference_frames: before and after a frame; the loudest value of all these is its 0 dB. Where
+                they are digital silence, the frame is as far below 0 dB as can be: it shares windows
+                with sound.
+
+        Returns:
+            A model of frames float32 `(frames, n_fft)` that follow one another, and int32 `(kept,)`,
+            those that become the map `(1, frequencies, kept, 1)`.
+        """
+        import keras
+        from keras import layers, ops
+
+        frames = layers.Input((self.n_fft,), dtype="float32")
+        kept = keras.Input(batch_shape=(None,), dtype="int32")
+        decibel = self._decibel(layers.Reshape((-1, 1))(frames))
+        decibel = ops.reshape(decibel, (-1, self.frequencies))
+        loudest = ops.reshape(ops.max(decibel, axis=1), (1, -1, 1))
+        near = 2 * reference_frames + 1
+        reference = ops.max_pool(loudest, near, strides=1, padding="same", data_format="channels_last")
+        reference = ops.reshape(reference, (-1, 1))
+        decibel = ops.maximum(decibel - reference, -DYNAMIC_RANGE_DB)
+        decibel = ops.where(reference > SILENCE_DB, decibel, -DYNAMIC_RANGE_DB)
+        decibel = ops.transpose(ops.take(decibel, kept, axis=0))
+        return keras.Model([frames, kept], ops.reshape(decibel, (1, self.frequencies, -1, 1)))
+
+    def _decibel(self, signal: "keras.KerasTensor") -> "keras.KerasTensor":
+        """Signals `(batch, samples, 1)` -> levels `(batch, frames, frequencies, 1)`, dB."""
+        find_numba_a_cache()
+        import kapre
+        from keras import ops
+
         spectrum = kapre.STFT(
             n_fft=self.n_fft,
             hop_length=self.hop_samples,
             input_data_format="channels_last",
             output_data_format="channels_last",
-        )(padded)
+        )(signal)
         values = kapre.Magnitude()(spectrum)
         if self.n_mels is not None:
             trained = self.generation == "as-trained"
@@ -97,7 +135,4 @@ class Frontend:
                 data_format="channels_last",
             )
             values = ops.sqrt(bands(ops.square(values))) if trained else bands(values)
-        decibel = 10.0 * ops.log10(ops.maximum(values, AMPLITUDE_FLOOR))
-        decibel = decibel - ops.max(decibel, axis=(1, 2, 3), keepdims=True)
-        decibel = ops.maximum(decibel, -DYNAMIC_RANGE_DB)
-        return keras.Model(signal, layers.Permute((2, 1, 3))(decibel))
+        return 10.0 * ops.log10(ops.maximum(values, AMPLITUDE_FLOOR))

@@ -1,7 +1,8 @@
 """Packing: windows of many clips in batches of one size, without copying a sample per window.
 
 A batch is one flat signal and the places in it where windows start; the windows themselves are cut on
-the device. At a hop of 0.1 s that moves a tenth of the bytes that finished windows would take.
+the device. At a hop of 0.1 s that moves a tenth of the bytes that finished windows would take. Segments
+that follow one another share their signal there, too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,10 +32,21 @@ class Batch(Generic[K]):
 
 
 def pack(
-    segments: Iterable[tuple[K, Segment]], *, batch_size: int, window_samples: int
+    segments: Iterable[tuple[K, Segment]],
+    *,
+    batch_size: int,
+    window_samples: int,
+    context: tuple[int, int] = (0, 0),
 ) -> Iterator[Batch[K]]:
-    """Batches of exactly `batch_size` windows, the last one excepted; order is kept."""
-    packer: _Packer[K] = _Packer(batch_size, window_samples)
+    """Batches of exactly `batch_size` windows, the last one excepted; order is kept.
+
+    Args:
+        segments: with a key each; those that follow one another have the same key.
+        batch_size: windows.
+        window_samples: of a window.
+        context: samples (before, after) a window that go into the batch with it.
+    """
+    packer: _Packer[K] = _Packer(batch_size, window_samples, context)
     for key, segment in segments:
         done = 0
         while done < len(segment.starts):
@@ -46,9 +58,10 @@ def pack(
 
 
 class _Packer(Generic[K]):
-    def __init__(self, batch_size: int, window_samples: int) -> None:
+    def __init__(self, batch_size: int, window_samples: int, context: tuple[int, int]) -> None:
         self._batch_size = batch_size
-        self._window = window_samples
+        self._before = context[0]
+        self._behind_start = window_samples + context[1]
         self._begin()
 
     def _begin(self) -> None:
@@ -61,10 +74,16 @@ class _Packer(Generic[K]):
     def add(self, key: K, segment: Segment, first: int) -> int:
         """Take windows of `segment` from `first` on, as many as are free; returns how many."""
         starts = segment.starts[first : first + self.free]
-        # windows further apart than their length leave samples out that nobody needs
-        piece = segment.signal[starts[0] : starts[-1] + self._window]
+        follows = first == 0 and segment.follows_by is not None and bool(self._parts)
+        if follows and self._parts[-1][0] is key:
+            place = int(self._starts[-1][-1]) + int(segment.follows_by or 0)
+        else:
+            place = self._samples + self._before
+        # what the batch has of it already is left out, and what lies between windows far apart
+        begin = int(starts[0]) + self._samples - place
+        piece = segment.signal[begin : starts[-1] + self._behind_start]
         self._pieces.append(piece)
-        self._starts.append(starts - starts[0] + self._samples)
+        self._starts.append(starts - starts[0] + place)
         self._parts.append((key, segment.silent[first : first + len(starts)]))
         self._samples += len(piece)
         self.free -= len(starts)

@@ -22,11 +22,14 @@ class Segment(NamedTuple):
         signal: float32 `(samples,)` at the model's rate, zeros outside the recording included.
         starts: int64 `(windows,)`, each window's first sample within `signal`.
         silent: bool `(windows,)`, true where every source sample of the window is zero.
+        follows_by: samples from the last window of the segment before to the first of this one, where
+            they lie on the same signal; None where nothing is shared.
     """
 
     signal: np.ndarray
     starts: np.ndarray
     silent: np.ndarray
+    follows_by: int | None = None
 
 
 def cut_segments(
@@ -34,27 +37,29 @@ def cut_segments(
 ) -> Iterator[Segment]:
     """The windows `windows` of a recording, in order.
 
-    The windows come out the same, bit for bit, whatever range they are asked for in.
+    The windows and their context come out the same, bit for bit, whatever range they are asked for in.
 
     Raises:
         AudioError: from the source; `truncated` if it breaks off, after the windows that lie wholly
-            before the break.
+            before the break with their context.
     """
     if not windows:
         return
     frames = source.info.frames
     samples = resampling.length(frames)
     offset, hop, length = grid.offset(samples), grid.hop_samples, grid.window_samples
+    before, after = grid.context
     silence = _silence_log(resampling, frames, length)
     block_length = resampling.block_target
-    first_start = offset + windows.start * hop
-    last_stop = offset + (windows.stop - 1) * hop + length
+    first_start = offset + windows.start * hop - before
+    last_stop = offset + (windows.stop - 1) * hop + length + after
     last_block = (min(samples, last_stop) - 1) // block_length
     first_block = min(max(0, first_start) // block_length, last_block)
     tape = _Tape(first_start)
     next_window = windows.start
+    follows_by = None
     for index in range(first_block, last_block + 1):
-        next_start = offset + next_window * hop
+        next_start = offset + next_window * hop - before
         if index < last_block and (index + 1) * block_length <= next_start:
             continue  # a hop longer than a block leaves it out
         core = index * resampling.block_source
@@ -72,16 +77,18 @@ def cut_segments(
         if index == last_block and not broken:
             ready = windows.stop  # whatever lies behind the end is zeros
         else:
-            ready = (tape.end - length - offset) // hop + 1
+            ready = (tape.end - length - after - offset) // hop + 1
         for some in _runs(range(next_window, min(ready, windows.stop)), grid):
             starts = offset + np.arange(some.start, some.stop, dtype=np.int64) * hop
             spans = resampling.source_span(starts, starts + length)
-            signal = tape.cut(int(starts[0]), int(starts[-1]) + length)
-            yield Segment(signal, starts - starts[0], silence.covers(*spans))
+            first = int(starts[0]) - before
+            signal = tape.cut(first, int(starts[-1]) + length + after)
+            yield Segment(signal, starts - first, silence.covers(*spans), follows_by)
             next_window = some.stop
+            follows_by = hop if hop <= length else None
         if broken:
             raise AudioError("truncated", source.damage or "the recording breaks off")
-        tape.forget(offset + next_window * hop)
+        tape.forget(offset + next_window * hop - before)
 
 
 def _silence_log(resampling: Resampling, frames: int, window_samples: int) -> SilenceLog:

@@ -14,8 +14,9 @@ from typing import Any
 from l3core.engines import ENGINES
 from l3core.errors import SpecError
 from l3core.models import MODELS, EmbeddingModel
+from l3core.models.dense import DenseWindows
 from l3core.resampling import RESAMPLERS, resampler_major_version
-from l3core.windows import WindowGrid, hop_in_samples
+from l3core.windows import DENSE, WindowGrid, hop_in_samples
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _MODEL_FIELDS = ("input_repr", "content", "embedding_size", "grid", "frontend")
@@ -30,7 +31,8 @@ class EmbeddingSpec:
         input_repr: spectrogram, for models that have several.
         content: what the published weights were trained on, for models that have several.
         embedding_size: numbers in one embedding.
-        hop_s: seconds between the starts of two windows; cut off to whole samples.
+        hop_s: seconds between the starts of two windows; cut off to whole samples. Of the dense grid the
+            nearest hop that there is takes its place.
         grid: where windows start and how the ends are treated (`l3core.windows`).
         frontend: generation of the spectrogram (`l3core.frontends`).
         weights: "published", a path or URI of an .h5 (or .h5.gz), or "random:SEED".
@@ -75,6 +77,9 @@ class EmbeddingSpec:
                 f"engine {self.engine} computes in {', '.join(ENGINES[self.engine].precisions)}, "
                 f"got {self.precision!r}",
             )
+        if self.grid == DENSE and not ENGINES[self.engine].dense:
+            able = ", ".join(name for name, engine in ENGINES.items() if engine.dense)
+            raise SpecError("grid", f"dense needs engine {able}, got {self.engine}")
         self._check_hop()
         self._check_weights()
         for option in self.model_options:
@@ -88,7 +93,11 @@ class EmbeddingSpec:
             hop_in_samples(float(hop_s), self.network.sample_rate_hz)
         except (ValueError, OverflowError) as error:
             raise SpecError("hop_s", str(error).removeprefix("hop ")) from None
-        object.__setattr__(self, "hop_s", float(hop_s))
+        hop_s = float(hop_s)
+        if self.dense:
+            columns = self.dense.hop_columns(hop_s)
+            hop_s = columns * self.dense.stride_samples / self.network.sample_rate_hz
+        object.__setattr__(self, "hop_s", hop_s)
 
     def _check_weights(self) -> None:
         if not isinstance(self.weights, str | os.PathLike) or not str(self.weights):
@@ -108,15 +117,35 @@ class EmbeddingSpec:
         return self.network.embedding_size(self)
 
     @property
+    def dense(self) -> DenseWindows | None:
+        """How windows share work, where `grid` is the dense one."""
+        return self.network.dense_windows(self) if self.grid == DENSE else None
+
+    @property
     def window_grid(self) -> WindowGrid:
         """The grid at the model's rate."""
         assert self.grid is not None
         assert self.hop_s is not None
+        dense = self.dense
+        if dense:
+            hop_samples = dense.hop_columns(self.hop_s) * dense.stride_samples
+        else:
+            hop_samples = hop_in_samples(self.hop_s, self.network.sample_rate_hz)
         return WindowGrid(
             kind=self.grid,
             window_samples=self.network.window_samples,
-            hop_samples=hop_in_samples(self.hop_s, self.network.sample_rate_hz),
+            hop_samples=hop_samples,
+            context=dense.context if dense else (0, 0),
         )
+
+    @property
+    def windows_per_second(self) -> float:
+        """What two ordinary CPU cores manage, about; dense windows cost what they do not share."""
+        exact = self.network.windows_per_second
+        if not self.dense:
+            return exact
+        assert self.hop_s is not None
+        return exact * max(1.0, self.dense.columns / self.dense.hop_columns(self.hop_s))
 
     def identity(self, weights_digest: str) -> dict[str, Any]:
         """What makes two embeddings the same: all that changes a value, and nothing else.
@@ -132,8 +161,10 @@ class EmbeddingSpec:
             or (spec_field.name == "model" and self.model != "l3")
         }
         given.pop("weights", None)
+        dense = {"dense_version": self.dense.version} if self.dense else {}
         return {
             "spec": given,
+            **dense,
             "weights_digest": weights_digest,
             "algorithm_version": self.network.algorithm_version,
             "resampler_major_version": resampler_major_version(self.resampler),

@@ -8,6 +8,8 @@ past the end of the signal; what lies outside the signal is zeros.
     nocenter   openl3's `center=False`: as above without the zeros in front.
     paper      the code of Cramer et al. (ICASSP 2019): a tail that fills no window is dropped, and a
                signal shorter than a window stands in the middle of its zeros.
+    dense      as nocenter, with a hop that lets windows share a network's work: only for models that
+               have it (`l3core.dense`).
 
 A signal without samples has no windows; any other has at least one.
 """
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GRIDS = ("center", "nocenter", "paper")
+DENSE = "dense"
 MAX_HOP_S = 86_400
 
 
@@ -26,18 +29,20 @@ class WindowGrid:
     """Windows of `window_samples` every `hop_samples`.
 
     Attributes:
-        kind: one of `GRIDS`.
+        kind: one of `GRIDS`, or `DENSE`.
         window_samples: length of a window, samples.
         hop_samples: distance of two starts, samples, >= 1; may exceed the window (gaps).
+        context: samples (before, after) a window that its vector depends on, too.
     """
 
     kind: str
     window_samples: int
     hop_samples: int
+    context: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        if self.kind not in GRIDS:
-            raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {self.kind!r}")
+        if self.kind not in (*GRIDS, DENSE):
+            raise ValueError(f"grid must be one of {', '.join((*GRIDS, DENSE))}, got {self.kind!r}")
         if self.window_samples < 1 or self.hop_samples < 1:
             raise ValueError(
                 "window and hop must be at least one sample, "

@@ -12,7 +12,7 @@ from launch.benchmarks.figures import Figure
 from launch.benchmarks.named_peers import check_spec, peer_names
 from launch.benchmarks.parts import DEFAULT_PARTS, NOT_IN_ALL, PARTS, Setting, described
 from launch.capacity import add_capacity_flags, check_capacity_flags, ends_of, parts_needed
-from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, spec_of
+from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, say_hop, spec_of
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
 from launch.screen import SHOWN_AFTER_S, showing_progress
@@ -34,6 +34,7 @@ examples:
   l3flow bench --device gpu --weights random:0 --json
   KERAS_BACKEND=jax l3flow bench trunk --weights random:0
   l3flow bench --against openl3,ray,plain --weights random:0 --hop 0.5
+  l3flow bench dense --input corpus --model edgel3-sea-64
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
   l3flow bench whole --hours 5000 --price-per-hour 0.2
   l3flow bench whole --hours 1000000 --clip-seconds 4 --plan 100
@@ -72,6 +73,14 @@ def build_parser(prog: str) -> Parser:
         metavar="NAMES",
         help="openl3, ray, plain: the whole command beside them; without a PART or --all only that",
     )
+    add(
+        "--input",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATTERN",
+        help="with dense: real audio, as embed takes it; the first 100 files",
+    )
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
         "--seconds",
@@ -92,6 +101,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Measure and print; returns the exit code."""
     args = parser.parse(argv)
     spec = spec_of(args)
+    say_hop(args, spec)
     if unknown := [part for part in args.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     every = [part for part in PARTS if part not in NOT_IN_ALL]
@@ -109,13 +119,15 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         if not peers:
             parser.error("against needs --against NAMES")
         check_spec(spec)
+    if args.input and "dense" not in parts:
+        parser.error("--input is of dense, which is not among the parts")
     if args.minutes < LEAST_MINUTES:
         parser.error(f"--minutes needs at least {LEAST_MINUTES}, got {args.minutes}")
     if args.profile and "plumbing" not in parts:
         parser.error("--profile is of the plumbing, which is not among the parts")
     if args.profile and find_spec("yappi") is None:
         parser.error("--profile needs yappi: pip install 'l3flow[bench]'")
-    reach_places({"--weights": args.weights})
+    reach_places({"--weights": args.weights, "--input": args.input})
     with quiet_libraries(), tempfile.TemporaryDirectory(prefix="l3flow-bench-") as folder:
         progress = _Progress(parts)
         setting = Setting(
@@ -127,6 +139,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
             profile=args.profile,
             bucket=args.bucket,
             against=peers,
+            patterns=tuple(args.input),
             say=progress.say,
         )
         figures = []

@@ -19,6 +19,7 @@ from launch.options import (
     byte_count,
     most,
     positive,
+    say_hop,
     spec_of,
 )
 from launch.places import reach_places
@@ -41,6 +42,7 @@ examples:
   l3flow embed --input @list.txt --output table --limit 100 --dry-run
   l3flow embed --input @urls.txt --output table --max-download 200MB
   l3flow embed --input 'corpus/*.wav' --output table --weights random:0 --json
+  l3flow embed --input corpus --output table --grid dense --hop 0.1     # many times faster
   l3flow embed --input corpus --output table --runner flink --flink-master localhost:8081
   l3flow embed --input gs://birds/corpus --output gs://birds/table --runner dataflow --gpu l4 \\
       --project my-project --region us-central1 --temp-location gs://birds/temp \\
@@ -169,6 +171,7 @@ def run(
     args, beam_options = parse_with_beam(parser, argv)
     with told(args, "embed", notices_of(args)) as so_far:
         spec = _spec(args)
+        say_hop(args, spec)
         with quiet_libraries(args.log_file):
             return _embed(args, spec, beam_options, so_far, adapt)
 

@@ -91,7 +91,7 @@ def execute(
     )
     shards = [shard.name for shard in plan.to_embed]
     longest = max((shard.estimate for shard in plan.to_embed), default=0)
-    longest_s = longest / spec.network.windows_per_second
+    longest_s = longest / spec.windows_per_second
     look = RunProgress(paths, plan, hop_s=spec.hop_s or 0.0)
     with showing_progress(look, describe_embedding, quiet=args.quiet or args.json):
         try:

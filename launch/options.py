@@ -4,6 +4,7 @@ import argparse
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from l3core.resampling import RESAMPLERS
 from l3core.spec import PRECISIONS, EmbeddingSpec
 from l3core.storage_options import configure
 from l3core.table.failures import Most
-from l3core.windows import GRIDS
+from l3core.windows import DENSE, GRIDS
 from launch.words import printable
 
 EMAIL = re.compile(r"[-a-zA-Z0-9.]+@[-a-z0-9.]+\.[a-z]+")  # of a service account of Google's
@@ -165,7 +166,12 @@ def add_spec_flags(parser: argparse.ArgumentParser) -> None:
     add("--content", metavar="TYPE", help="music or env: what the published weights were trained on")
     add("--embedding-size", type=whole_number, metavar="N", help="numbers in one embedding: 6144 or 512")
     add("--hop", type=number, dest="hop_s", metavar="SECONDS", help="from window to window")
-    add("--grid", metavar="GRID", help=f"{', '.join(GRIDS)}: where windows start")
+    add(
+        "--grid",
+        metavar="GRID",
+        help=f"{', '.join(GRIDS)}: where windows start; {DENSE}: windows that share the network's work, "
+        "many times faster at a small hop, near the others' embedding and not the same (docs/dense.md)",
+    )
     add("--frontend", metavar="NAME", help=f"{' or '.join(FRONTENDS)}: generation of the spectrogram")
     add(
         "--weights",
@@ -211,6 +217,19 @@ def spec_of(args: argparse.Namespace) -> EmbeddingSpec:
     except SpecError as error:
         flag = FLAGS.get(error.field, "--" + error.field.replace("_", "-"))
         raise UsageError(f"{flag} {error.problem}") from None
+
+
+def say_hop(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
+    """Say which hop there is, where it is not the one that was asked for."""
+    asked = spec.network.default_hop_s if args.hop_s is None else args.hop_s
+    if args.quiet or asked == spec.hop_s or spec.dense is None:
+        return
+    step_s = spec.dense.stride_samples / spec.network.sample_rate_hz
+    print(
+        f"l3flow: note: --hop {asked:g}: dense windows of {spec.model} are whole multiples of "
+        f"{step_s:.3g} s apart, the nearest is {spec.hop_s:.3g} s",
+        file=sys.stderr,
+    )
 
 
 def add_table_flag(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ FORBIDDEN = {
 # fsspec finds the clients of stores by itself
 CLOUD = {"google", "boto3", "botocore", "aiobotocore", "gcsfs", "s3fs", "adlfs", "azure", "minio"}
 COMPUTING = {"tensorflow", "keras", "kapre"}
-ENGINE = "l3core/engines/tensorflow.py"
+ENGINES = {"l3core/engines/tensorflow.py", "l3core/engines/tensorflow_dense.py"}
 TRAINING = "l3core/crossval/mlps.py"
 
 
@@ -89,7 +89,7 @@ def test_tensorflow_is_loaded_where_it_computes_only():
         for path in sources(*ROOMS)
         if (names := imports_when_loaded(ast.parse(path.read_text())) & COMPUTING)
     }
-    assert set(found) == {ENGINE, TRAINING}
+    assert set(found) == {*ENGINES, TRAINING}
 
 
 def test_beam_is_loaded_by_pipelines_only():

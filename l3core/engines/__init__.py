@@ -47,15 +47,17 @@ class EngineInfo(NamedTuple):
             on a CPU; and a `gpus()` that names those that it would compute on. It may have a `devices()`
             that names those beside each other, for `load(..., device=NAME)`; and a `limit_memory(mb)`.
         precisions: values of `EmbeddingSpec.precision` that it knows.
+        dense: whether it computes the windows of the dense grid (`l3core.dense`), too.
     """
 
     module: str
     precisions: tuple[str, ...]
+    dense: bool = False
 
 
 ENGINES: dict[str, EngineInfo] = {
     "tensorflow": EngineInfo(
-        "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16")
+        "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16"), dense=True
     ),
 }
 

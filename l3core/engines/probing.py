@@ -14,16 +14,25 @@ LARGEST = 512
 LEAST_GAIN = 1.05  # windows a second, for twice the memory
 
 
-def engine_speed(engine: Engine, *, window_samples: int, hop_samples: int, seconds: float) -> float:
-    """Windows a second of an engine, over the full batches that fit into `seconds`.
+def engine_speed(
+    engine: Engine,
+    *,
+    window_samples: int,
+    hop_samples: int,
+    seconds: float,
+    windows: int | None = None,
+) -> float:
+    """Windows a second of an engine, over the batches that fit into `seconds`.
 
     Args:
         engine: already loaded.
         window_samples: of its model.
         hop_samples: between windows.
         seconds: to spend; at least one batch is timed, after one that warms up.
+        windows: in a batch; None: as many as it takes.
     """
-    starts = np.arange(engine.batch_size, dtype=np.int32) * min(hop_samples, window_samples)
+    count = windows or engine.batch_size
+    starts = np.arange(count, dtype=np.int32) * min(hop_samples, window_samples)
     length = int(starts[-1]) + window_samples
     signal = np.random.default_rng(0).uniform(-0.5, 0.5, length).astype(np.float32)
     engine(signal, starts)
@@ -32,7 +41,7 @@ def engine_speed(engine: Engine, *, window_samples: int, hop_samples: int, secon
         engine(signal, starts)
         batches += 1
         took = time.perf_counter() - begin
-    return batches * engine.batch_size / took
+    return batches * count / took
 
 
 def best_batch_size(

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from l3core import conformance
 from l3core.engines.probing import best_batch_size, engine_speed
+from l3core.engines.tensorflow_dense import DenseTensorFlowEngine
 from l3core.errors import OutOfMemoryError, UsageError
 from l3core.logs import say
 from l3core.spec import EmbeddingSpec
@@ -190,21 +191,18 @@ def tune(engine: TensorFlowEngine, spec: EmbeddingSpec, *, sizes: bool = True) -
 
 def load(
     spec: EmbeddingSpec, weights: Weights, *, batch_size: int | None, device: str | None = None
-) -> TensorFlowEngine:
+) -> TensorFlowEngine | DenseTensorFlowEngine:
     """The engine for a spec; see `l3core.engines.load_engine`."""
     found = _growing_gpus()
+    place = _places()[device] if device else None
+    name = device or (f"GPU {_name_of(found[0])}" if found else "CPU")
+    if spec.dense:
+        dense = _dense(spec, weights, batch_size, fixed=bool(found), folded=True, place=place)
+        dense.device = name
+        return dense
     kind = PlacingEngine if found else TensorFlowEngine
-    engine = kind(
-        spec,
-        weights,
-        batch_size or BATCH_SIZE,
-        fixed=bool(found),
-        place=_places()[device] if device else None,
-    )
-    if device:
-        engine.device = device
-    elif found:
-        engine.device = f"GPU {_name_of(found[0])}"
+    engine = kind(spec, weights, batch_size or BATCH_SIZE, fixed=bool(found), place=place)
+    engine.device = name
     if found:
         tune(engine, spec, sizes=batch_size is None)
     return engine
@@ -258,10 +256,30 @@ def _name_of(gpu: tf.config.PhysicalDevice) -> str:
     return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
 
 
-def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine:
+def load_reference(spec: EmbeddingSpec, weights: Weights) -> TensorFlowEngine | DenseTensorFlowEngine:
     """See `l3core.engines.EngineInfo`."""
+    spec = replace(spec, precision="float32")
     with tf.device("/CPU:0"):
-        return TensorFlowEngine(replace(spec, precision="float32"), weights, BATCH_SIZE, folded=False)
+        if spec.dense:
+            return _dense(spec, weights, None, fixed=False, folded=False, place=None)
+        return TensorFlowEngine(spec, weights, BATCH_SIZE, folded=False)
+
+
+def _dense(
+    spec: EmbeddingSpec,
+    weights: Weights,
+    batch_size: int | None,
+    *,
+    fixed: bool,
+    folded: bool,
+    place: str | None,
+) -> DenseTensorFlowEngine:
+    assert spec.dense is not None
+    _check_backend()
+    with tf.device(place) if place else nullcontext():
+        frontend = spec.dense.build_frontend()
+        network = _with_policy(spec, weights, folded=folded)
+    return DenseTensorFlowEngine(spec, frontend, network, batch_size, fixed=fixed, place=place)
 
 
 def _check_backend() -> None:
@@ -282,6 +300,8 @@ def _with_policy(spec: EmbeddingSpec, weights: Weights, *, folded: bool) -> tf.k
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(spec.precision)
     try:
+        if spec.dense:
+            return spec.dense.build_network(weights.tensors, folded=folded)
         return spec.network.build_network(spec, weights.tensors, folded=folded)
     finally:
         keras.config.set_dtype_policy(before)

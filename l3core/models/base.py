@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     import keras
 
+    from l3core.models.dense import DenseWindows
     from l3core.spec import EmbeddingSpec
 
 
@@ -95,6 +96,13 @@ class EmbeddingModel(abc.ABC):
     @abc.abstractmethod
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """Untrained weights, drawn by NumPy so that they are the same everywhere."""
+
+    def dense_windows(self, spec: "EmbeddingSpec") -> "DenseWindows | None":
+        """How windows of the dense grid share work; None for a model whose windows cannot.
+
+        A model that has them allows `l3core.windows.DENSE` among its grids.
+        """
+        return None
 
     @abc.abstractmethod
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":

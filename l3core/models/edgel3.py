@@ -12,8 +12,9 @@ import numpy as np
 
 from l3core.frontends import Frontend
 from l3core.models.base import BundledFile, EmbeddingModel, LayerShapes, PublishedFile
+from l3core.models.dense import DenseWindows
 from l3core.models.trunk import Trunk
-from l3core.windows import GRIDS
+from l3core.windows import DENSE, GRIDS
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +46,7 @@ class EdgeL3Sea64(EmbeddingModel):
     summary = "EdgeL3-SEA, a small L3 for urban sound, 8 kHz, 64-d, weights included"
     sample_rate_hz = 8_000
     window_samples = 8_000
-    choices: Mapping[str, tuple] = {"embedding_size": (64,), "grid": GRIDS}
+    choices: Mapping[str, tuple] = {"embedding_size": (64,), "grid": (*GRIDS, DENSE)}
     windows_per_second = 300.0
 
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
@@ -67,6 +68,10 @@ class EdgeL3Sea64(EmbeddingModel):
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """See `Trunk.random_tensors`."""
         return TRUNK.random_tensors(seed)
+
+    def dense_windows(self, spec: "EmbeddingSpec") -> DenseWindows:
+        """6 columns a window, one every 1280 samples (0.16 s)."""
+        return DenseWindows(frontend=FRONTEND, trunk=TRUNK, pool=POOL)
 
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
         """Windows `(batch, 8000)` -> maps `(batch, 64, 50, 1)`."""

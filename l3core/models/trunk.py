@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BATCH_NORM_EPSILON = 1e-3
 # How `random:SEED` draws; a new scheme gets a new number, so that old seeds keep their meaning.
 RANDOM_SCHEME = "l3flow-random-v1"
+# Stated wherever it counts, not taken from the user's keras.json.
+DATA_FORMAT = "channels_last"
+POOLED_AFTER = (1, 3, 5)  # the convolutions that a pooling follows
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,61 @@ class Trunk:
         import keras
         from keras import layers
 
-        # Data formats are stated, not taken from the user's keras.json; Keras cannot change them.
-        last_axis = "channels_last"
+        maps = layers.Input((*input_shape, 1), dtype="float32")
+        x, weights = self._last_map(maps, tensors, folded=folded)
+        x = layers.MaxPooling2D(pool, padding="same", data_format=DATA_FORMAT)(x)
+        model = keras.Model(maps, layers.Flatten(data_format=DATA_FORMAT)(x))
+        for layer, values in weights.items():
+            layer.set_weights(values)
+        return model
+
+    def build_columns(
+        self, frequencies: int, rows: int, tensors: Sequence[np.ndarray], *, folded: bool
+    ) -> "keras.Model":
+        """Maps in dB `(1, frequencies, frames, 1)` of any length -> columns of the last map.
+
+        Args:
+            frequencies: of a map.
+            rows: of the last map that are pooled to one.
+            tensors: weights in the order of `layer_shapes`.
+            folded: see `EmbeddingModel.build_network`.
+
+        Returns:
+            A model whose output is `(1, frames // frames_a_column, rows pooled, channels)`. A column's
+            numbers are those of a map without ends where there are `reach_columns` on both its sides.
+        """
+        import keras
+        from keras import layers
+
+        maps = layers.Input((frequencies, None, 1), dtype="float32")
+        x, weights = self._last_map(maps, tensors, folded=folded)
+        x = layers.MaxPooling2D((rows, 1), data_format=DATA_FORMAT)(x)
+        model = keras.Model(maps, layers.Permute((2, 1, 3))(x))
+        for layer, values in weights.items():
+            layer.set_weights(values)
+        return model
+
+    @property
+    def frames_a_column(self) -> int:
+        """Frames from one column of the last map to the next."""
+        return 2 ** len(POOLED_AFTER)
+
+    @property
+    def reach_columns(self) -> int:
+        """Columns before and after a column that hold every frame which it depends on."""
+        frames = 0
+        for index in reversed(range(len(self.filters))):
+            frames = 1 + (2 * frames if index in POOLED_AFTER else frames)
+        return -(-frames // self.frames_a_column)
+
+    def _last_map(
+        self, x: "keras.KerasTensor", tensors: Sequence[np.ndarray], *, folded: bool
+    ) -> tuple["keras.KerasTensor", dict["keras.layers.Layer", list[np.ndarray]]]:
+        """All but the last pooling of maps: its result, and the weights of its layers."""
+        from keras import layers
+
         weights: dict[keras.layers.Layer, list[np.ndarray]] = {}
         groups = _grouped(tensors, self.layer_shapes())
-        x = maps = layers.Input((*input_shape, 1), dtype="float32")
         if folded:
             scale, offset = _affine(groups.pop(0))
             x = layers.Rescaling(float(scale[0]), float(offset[0]))(x)
@@ -79,7 +132,7 @@ class Trunk:
             x = _apply(layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON), x, weights, groups)
         for index, filters in enumerate(self.filters):
             normalised = index < len(self.filters) - 1 or self.activated_output
-            convolution = layers.Conv2D(filters, 3, padding="same", data_format=last_axis)
+            convolution = layers.Conv2D(filters, 3, padding="same", data_format=DATA_FORMAT)
             if folded and normalised:
                 kernel, bias = _fold(groups.pop(0), groups.pop(0))
                 x = _apply(convolution, x, weights, [[kernel, bias]])
@@ -90,13 +143,9 @@ class Trunk:
                     x = _apply(batch_norm, x, weights, groups)
             if normalised:
                 x = layers.ReLU()(x)
-            if index in (1, 3, 5):
-                x = layers.MaxPooling2D(2, data_format=last_axis)(x)
-        x = layers.MaxPooling2D(pool, padding="same", data_format=last_axis)(x)
-        model = keras.Model(maps, layers.Flatten(data_format=last_axis)(x))
-        for layer, values in weights.items():
-            layer.set_weights(values)
-        return model
+            if index in POOLED_AFTER:
+                x = layers.MaxPooling2D(2, data_format=DATA_FORMAT)(x)
+        return x, weights
 
     def random_tensors(self, seed: int) -> list[np.ndarray]:
         """He-normal kernels, zero biases and idle normalizations, except that of the input.

@@ -17,7 +17,7 @@ from l3core.table.delta import Work
 from l3core.urls import is_web
 
 SHARD_BYTES = 256 * 2**20
-SHARD_SECONDS = 600  # of work on a machine like `EmbeddingModel.windows_per_second` speaks of
+SHARD_SECONDS = 600  # of work on a machine like `EmbeddingSpec.windows_per_second` speaks of
 PROBE_BYTES = 32 * 2**20  # larger objects are opened, to cut long recordings
 PROBED_TOGETHER = 256
 # Bytes of a second of audio where an object is not opened: only for cutting even shards.
@@ -60,7 +60,7 @@ def key_of(piece: Piece) -> Key:
 def shard_windows(spec: EmbeddingSpec) -> int:
     """Windows in a shard of a large run: ten minutes of work or 256 MB, whichever is less."""
     by_bytes = SHARD_BYTES // (4 * spec.size)
-    by_time = int(SHARD_SECONDS * spec.network.windows_per_second)
+    by_time = int(SHARD_SECONDS * spec.windows_per_second)
     return max(1, min(by_bytes, by_time))
 
 

@@ -20,7 +20,7 @@ def bare_model(spec: EmbeddingSpec, seconds: float) -> Iterator[Figure]:
     """The compiled model alone, and for `l3` its share of what a matrix product manages here."""
     speed = windows_per_second(Embedder(spec), seconds=seconds)
     yield Figure("bare model", speed, "windows/s", f"{spec.model}, {spec.size} numbers")
-    if spec.model != "l3":
+    if spec.model != "l3" or spec.dense:  # dense windows share their convolutions
         return
     product = matrix_product_gflops()
     gflops = speed * L3_GFLOP[str(spec.input_repr)]

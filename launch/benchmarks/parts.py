@@ -35,6 +35,7 @@ class Setting:
         bucket: URI of a folder in a store.
         against: whom the whole command is compared with.
         say: what a part is doing, for who waits.
+        patterns: of real audio, as `l3flow embed --input` takes them.
     """
 
     spec: EmbeddingSpec
@@ -45,6 +46,7 @@ class Setting:
     profile: bool = False
     bucket: str | None = None
     against: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda doing: None
 
     @cached_property
@@ -152,6 +154,13 @@ def crossval(setting: Setting) -> Iterator[Figure]:
     yield from crossval.whole_run(scale=setting.scale)
 
 
+def dense(setting: Setting) -> Iterator[Figure]:
+    """Dense windows: audio an hour beside exact ones, and with --input how near they are"""
+    from launch.benchmarks.dense import dense
+
+    yield from dense(setting.spec, setting.patterns, setting.folder, minutes=setting.minutes)
+
+
 def query(setting: Setting) -> Iterator[Figure]:
     """SQL over a table: start-up, and the speed of reading vectors, against pyarrow; recall of an
     index
@@ -226,6 +235,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         costs,
         scale,
         against,
+        dense,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")

@@ -9,6 +9,23 @@ def spectrogram_db(
     windows, *, sample_rate_hz, n_fft, hop, n_mels, generation, frames, pad_before, pad_after
 ):
     """Maps in dB `(batch, frequencies, frames)` of windows `(batch, samples)`, all in float64."""
+    levels = decibels(
+        windows,
+        sample_rate_hz=sample_rate_hz,
+        n_fft=n_fft,
+        hop=hop,
+        n_mels=n_mels,
+        generation=generation,
+        frames=frames,
+        pad_before=pad_before,
+        pad_after=pad_after,
+    )
+    levels -= levels.max(axis=(1, 2), keepdims=True)
+    return np.maximum(levels, -80.0)
+
+
+def decibels(windows, *, sample_rate_hz, n_fft, hop, n_mels, generation, frames, pad_before, pad_after):
+    """Levels in dB `(batch, frequencies, frames)`, as they are."""
     padded = np.pad(windows.astype(np.float64), ((0, 0), (pad_before, pad_after)))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)  # periodic
     cut = np.stack([padded[:, i * hop : i * hop + n_fft] for i in range(frames)], axis=1)
@@ -25,9 +42,7 @@ def spectrogram_db(
             dtype=np.float64,
         ).T
         values = np.sqrt(values**2 @ bands) if generation == "as-trained" else values @ bands
-    decibel = 10 * np.log10(np.maximum(values, 1e-10))
-    decibel -= decibel.max(axis=(1, 2), keepdims=True)
-    return np.maximum(decibel, -80.0).transpose(0, 2, 1)
+    return 10 * np.log10(np.maximum(values, 1e-10)).transpose(0, 2, 1)
 
 
 def convolve(x, kernel, bias):
@@ -48,8 +63,8 @@ def pool(x, rows, columns):
     return x.reshape(batch, height, rows, width, columns, channels).max(axis=(2, 4))
 
 
-def edgel3_embedding(maps, tensors):
-    """EdgeL3-SEA as published, layer by layer: maps `(batch, 64, 50, 1)` -> `(batch, 64)`, float64."""
+def edgel3_last_map(maps, tensors):
+    """EdgeL3-SEA as published, layer by layer: maps `(batch, 64, frames, 1)` -> the last map."""
     rest = iter([tensor.astype(np.float64) for tensor in tensors])
 
     def take(count):
@@ -59,5 +74,11 @@ def edgel3_embedding(maps, tensors):
     for block in range(4):
         for _ in range(2):
             x = np.maximum(normalise(convolve(x, *take(2)), *take(4)), 0)
-        x = pool(x, 2, 2) if block < 3 else pool(x, 8, 6)
+        x = pool(x, 2, 2) if block < 3 else x
+    return x
+
+
+def edgel3_embedding(maps, tensors):
+    """Maps `(batch, 64, 50, 1)` -> `(batch, 64)`, float64."""
+    x = pool(edgel3_last_map(maps, tensors), 8, 6)
     return x.reshape(len(x), -1)

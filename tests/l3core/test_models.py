@@ -118,7 +118,7 @@ def imported(path):
             yield node.module or ""
 
 
-@pytest.mark.parametrize("module", ["trunk", "l3", "edgel3", "base", "__init__"])
+@pytest.mark.parametrize("module", ["trunk", "l3", "edgel3", "dense", "base", "__init__"])
 def test_models_import_no_tensorflow(module):
     names = set(imported(ROOT / "l3core" / "models" / f"{module}.py"))
     assert names  # the walk found something

@@ -1,5 +1,7 @@
 """Packing: every window once, in order, in full batches."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,44 @@ def segment(windows, hop, seed):
     starts = 3 + hop * np.arange(windows, dtype=np.int64)
     signal = rng.standard_normal(starts[-1] + WINDOW + 5 if windows else 0).astype(np.float32)
     return Segment(signal, starts, rng.random(windows) < 0.5)
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, WINDOW),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.integers(1, 12),
+    st.data(),
+)
+def test_segments_that_follow_share_their_signal(windows, hop, before, after, batch_size, data):
+    samples = before + hop * (windows - 1) + WINDOW + after
+    signal = np.arange(1, samples + 1, dtype=np.float32)
+    cuts = sorted({0, windows, *data.draw(st.lists(st.integers(1, windows), max_size=4))})
+    segments = []
+    for first, last in pairwise(cuts):
+        part = signal[first * hop : (last - 1) * hop + before + WINDOW + after]
+        starts = before + hop * np.arange(last - first, dtype=np.int64)
+        silent = np.zeros(last - first, bool)
+        segments.append(("one", Segment(part, starts, silent, hop if first else None)))
+    other = Segment(signal, np.array([before]), np.zeros(1, bool))
+    packed = pack(
+        [*segments, ("other", other)],
+        batch_size=batch_size,
+        window_samples=WINDOW,
+        context=(before, after),
+    )
+    seen = 0
+    for batch in packed:
+        whole = [s for s in batch.starts.tolist() if seen + len(batch.starts) <= windows]
+        for start in batch.starts.tolist():
+            found = batch.signal[start - before : start + WINDOW + after]
+            first = seen * hop if seen < windows else 0
+            assert found.tolist() == signal[first:][: before + WINDOW + after].tolist()
+            seen += 1
+        if whole:
+            assert len(batch.signal) == before + hop * (len(whole) - 1) + WINDOW + after
+    assert seen == windows + 1
 
 
 def cut(signal, starts):

@@ -11,7 +11,7 @@ from l3core.audio import ArraySource
 from l3core.errors import AudioError
 from l3core.resampling import Resampling
 from l3core.segments import cut_segments
-from l3core.windows import GRIDS, WindowGrid
+from l3core.windows import DENSE, GRIDS, WindowGrid
 
 
 @cache
@@ -19,21 +19,25 @@ def noise(samples):
     return np.random.default_rng(0).uniform(-0.5, 0.5, samples).astype(np.float32)
 
 
-def grid_of(kind, window, hop):
-    return WindowGrid(kind=kind, window_samples=window, hop_samples=hop)
+def grid_of(kind, window, hop, before=0, after=0):
+    return WindowGrid(kind=kind, window_samples=window, hop_samples=hop, context=(before, after))
 
 
 def cut(signal, rates, grid, windows=None):
-    """The windows `(windows, window_samples)` and silent flags that `cut_segments` gives."""
+    """The windows with their context and silent flags that `cut_segments` gives."""
+    before, after = grid.context
+    length = before + grid.window_samples + after
     source = ArraySource(signal, rates.source_hz)
     windows = range(grid.count(rates.length(len(signal)))) if windows is None else windows
     segments = list(cut_segments(source, grid=grid, resampling=rates, windows=windows))
     parts = [
-        part.signal[start : start + grid.window_samples] for part in segments for start in part.starts
+        part.signal[start - before : start - before + length]
+        for part in segments
+        for start in part.starts
     ]
     assert all(part.signal.dtype == np.float32 for part in segments)
     flags = [bool(flag) for part in segments for flag in part.silent]
-    return np.array(parts).reshape(-1, grid.window_samples), flags
+    return np.array(parts).reshape(-1, length), flags
 
 
 def resampled(signal, rates):
@@ -45,9 +49,12 @@ def resampled(signal, rates):
 
 def expected_windows(signal, rates, grid):
     whole = resampled(signal, rates)
-    pad = grid.window_samples + grid.hop_samples
+    before, after = grid.context
+    pad = grid.window_samples + grid.hop_samples + before + after
     padded = np.pad(whole, pad)
-    return np.array([padded[s + pad : s + pad + grid.window_samples] for s in grid.starts(len(whole))])
+    starts = grid.starts(len(whole)) - before
+    length = before + grid.window_samples + after
+    return np.array([padded[s + pad : s + pad + length] for s in starts])
 
 
 def expected_silence(signal, rates, grid):
@@ -64,7 +71,12 @@ def expected_silence(signal, rates, grid):
 # Rates so low that ten seconds are few samples: blocks of 1000, 800 and 1000 target samples.
 ratios = st.sampled_from([(100, 100), (110, 80), (70, 100)]).map(lambda ratio: Resampling(*ratio))
 grids = st.builds(
-    grid_of, st.sampled_from(GRIDS), st.integers(1, 300), st.integers(1, 200) | st.integers(1, 5_000)
+    grid_of,
+    st.sampled_from((*GRIDS, DENSE)),
+    st.integers(1, 300),
+    st.integers(1, 200) | st.integers(1, 5_000),
+    st.sampled_from([0, 0, 7, 1_200]),
+    st.sampled_from([0, 0, 5, 1_300]),
 )
 
 
@@ -151,6 +163,16 @@ def test_nothing_asked_gives_nothing():
     rates, grid = Resampling(100, 100), grid_of("center", 100, 50)
     assert cut(noise(2_000), rates, grid, range(5, 5))[1] == []
     assert cut(noise(0), rates, grid)[1] == []
+
+
+def test_segments_say_where_they_share_their_signal():
+    """Blocks of 1000 samples: windows of 100 every 50 share it over their borders, every 150 nowhere."""
+    for hop, follows in ((50, [None, 50, 50]), (150, [None] * 21)):
+        grid, rates = grid_of("nocenter", 100, hop, 20, 30), Resampling(100, 100)
+        windows = range(grid.count(3_000))
+        source = ArraySource(noise(3_000), 100)
+        segments = list(cut_segments(source, grid=grid, resampling=rates, windows=windows))
+        assert [segment.follows_by for segment in segments] == follows
 
 
 def test_a_segment_holds_about_one_block():

@@ -73,6 +73,12 @@ def test_a_hop_longer_than_the_window(kind, samples, starts):
     assert grid(kind, hop=25).starts(samples).tolist() == starts
 
 
+@given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 90))
+def test_dense_windows_are_counted_as_those_that_are_not_centred(samples, window, hop):
+    found = grid("dense", window, hop).starts(samples)
+    assert found.tolist() == grid("nocenter", window, hop).starts(samples).tolist()
+
+
 @pytest.mark.parametrize("kind", GRIDS)
 def test_no_samples_have_no_windows(kind):
     assert grid(kind).count(0) == 0
@@ -106,7 +112,7 @@ def test_a_hop_below_one_sample_is_refused():
 
 
 def test_bad_grids_are_refused():
-    with pytest.raises(ValueError, match="center, nocenter, paper, got 'centre'"):
+    with pytest.raises(ValueError, match="center, nocenter, paper, dense, got 'centre'"):
         grid("centre")
     with pytest.raises(ValueError, match="at least one sample, got 0 and 4"):
         grid("center", window=0)

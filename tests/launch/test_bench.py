@@ -3,15 +3,17 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
+import soundfile
 
 from l3core.errors import RunError
 from l3core.stores import filesystem
-from launch.benchmarks import delta, identity, ledgers, store
+from launch.benchmarks import delta, dense, identity, ledgers, store
 from launch.benchmarks.corpora import make_clips
 from launch.benchmarks.whole import run_whole
 from launch.main import main
-from tests.corpus import FLAGS
+from tests.corpus import FLAGS, write_audio
 
 
 def measured(capsys, *flags):
@@ -58,6 +60,37 @@ def test_what_other_processes_cost(capsys):
     assert figures["a decoder's memory", "its own"] < 40
 
 
+def test_dense_windows_are_compared_with_exact_ones(capsys, monkeypatch, tmp_path):
+    """0.2 minutes dense, and an eighth of it, one clip of 4 s at least, exact."""
+    monkeypatch.setattr(dense, "PAIRS", 1)
+    monkeypatch.setattr(dense, "KINDS", ("recording",))
+    write_audio(tmp_path / "a.wav", 1.3)
+    (tmp_path / "b.wav").write_text("no audio")
+    soundfile.write(tmp_path / "c.wav", np.zeros(8_000), 8_000)
+    flags = ("dense", "--model", "edgel3-sea-64", "--minutes", "0.2", "--input", str(tmp_path))
+    answer = measured(capsys, *flags)
+    figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
+    note = "3 windows of 2 files, and 1 silent ones left out"  # 1.3 s: at 0, 0.16 and 0.32 s
+    assert 0.5 < figures["cosine to exact, 5th percentile", note] < 0.999
+    assert figures["cosine to exact, median", note] <= 1
+    quick, slow = (
+        figures["audio", f"{kind} s, recording, mean of 1 runs by turns"]
+        for kind in ("dense, hop 0.16", "exact, hop 0.1")
+    )
+    assert figures["dense / exact", "audio an hour, recording"] == pytest.approx(quick / slow)
+
+
+@pytest.mark.parametrize("what", ["silent", "no audio"])
+def test_nothing_to_compare_is_refused(capsys, tmp_path, what):
+    if what == "silent":
+        soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 8_000)
+    else:
+        (tmp_path / "a.wav").write_text(what)
+    flags = ("dense", "--model", "edgel3-sea-64", "--input", str(tmp_path))
+    assert main(["bench", *flags]) == 2
+    assert "there is no audio that is not silent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
@@ -69,6 +102,8 @@ def test_what_other_processes_cost(capsys):
         (["--seconds", "inf"], "--seconds: needs a number above 0"),
         (["store"], "store and --bucket URI belong together"),
         (["model", "--bucket", "gs://b"], "store and --bucket URI belong together"),
+        (["model", "--input", "a.wav"], "--input is of dense"),
+        (["dense", *FLAGS], "--grid must be one of center, nocenter, paper, got 'dense'"),
         (["model", "--profile"], "--profile is of the plumbing"),
     ],
 )
