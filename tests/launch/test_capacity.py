@@ -213,10 +213,15 @@ def test_a_corpus_is_planned_with_the_measured_parts(capsys):
         assert value[f"scale, {step}, peak memory, ratio"] > 0.5
 
 
-def test_the_last_lines_can_be_read(capsys):
+def test_the_last_lines_can_be_read_and_before_them_which_part_runs(capsys, monkeypatch):
+    monkeypatch.setattr("launch.bench.SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr("launch.screen.PLAIN_LINE_EVERY_S", 0.05)
     flags = ["--model", "edgel3-sea-64", "--seconds", "0.2", "model"]
     assert main(["bench", *flags, "--hours", "1e6", "--price-per-hour", "0.25"]) == 0
-    *_, rate, hours = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert "0 %: model, part 1 of 1, " in err
+    assert " s so far" in err
+    *_, rate, hours = out.splitlines()
     assert rate.startswith("This machine embeds ")
     assert "the bare model, since whole was not measured, edgel3-sea-64, recordings of 10 s" in rate
     assert hours.startswith("1,000,000 hours take it ")
