@@ -1,5 +1,6 @@
 """Dense windows beside exact ones: how near they are, and how much more audio an hour takes."""
 
+import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -91,18 +92,29 @@ def speeds(spec: EmbeddingSpec, folder: Path, *, minutes: float) -> Iterator[Fig
         make_corpora(folder / "exact", share),
     )
     for name, more, less in corpora:
-        took, peak_mb = {DENSE: 0.0, "exact": 0.0}, 0.0
+        took, cpu = {DENSE: 0.0, "exact": 0.0}, {DENSE: 0.0, "exact": 0.0}
+        peak_mb = 0.0
         for turn in range(PAIRS):
             for kind, one, corpus in ((DENSE, spec, more), ("exact", exact, less)):
+                before = _cpu_s()
                 run = run_whole(spec_flags(one), corpus, folder / f"{kind}-{name}-{turn}")
                 took[kind] += run.wall_s / PAIRS
+                cpu[kind] += (_cpu_s() - before) / PAIRS
                 peak_mb = run.peak_mb if kind == DENSE else peak_mb
         speed = {DENSE: 60 * minutes / took[DENSE], "exact": 60 * share / took["exact"]}
         for kind, one in ((DENSE, spec), ("exact", exact)):
             note = f"{kind}, hop {one.hop_s:.3g} s, {name}, mean of {PAIRS} runs by turns"
             yield Figure("audio", speed[kind], "hours/hour", note)
         yield Figure("dense / exact", speed[DENSE] / speed["exact"], "", f"audio an hour, {name}")
+        ratio = minutes / share * cpu["exact"] / cpu[DENSE]
+        yield Figure("dense / exact, by CPU time", ratio, "", f"{name}; others at work do not matter")
         yield Figure("peak memory", peak_mb, "MB", f"{DENSE}, {name}")
+
+
+def _cpu_s() -> float:
+    """Seconds of CPU of the commands that have ended, and of their processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _of_whole_clips(minutes: float) -> float:

@@ -78,6 +78,8 @@ def test_dense_windows_are_compared_with_exact_ones(capsys, monkeypatch, tmp_pat
         for kind in ("dense, hop 0.16", "exact, hop 0.1")
     )
     assert figures["dense / exact", "audio an hour, recording"] == pytest.approx(quick / slow)
+    ratio = figures["dense / exact, by CPU time", "recording; others at work do not matter"]
+    assert 0.5 < ratio < 12  # 3 times the audio, and nearly all of both is start-up
 
 
 @pytest.mark.parametrize("what", ["silent", "no audio"])
