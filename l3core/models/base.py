@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     import keras
 
+    from l3core.models.stages import Stages
     from l3core.spec import EmbeddingSpec
 
 
@@ -95,6 +96,10 @@ class EmbeddingModel(abc.ABC):
     @abc.abstractmethod
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """Untrained weights, drawn by NumPy so that they are the same everywhere."""
+
+    def stages(self, spec: "EmbeddingSpec") -> "Stages | None":
+        """What the network is made of, for engines that do not run Keras; None: they cannot run it."""
+        return None
 
     @abc.abstractmethod
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":

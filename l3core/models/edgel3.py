@@ -12,6 +12,7 @@ import numpy as np
 
 from l3core.frontends import Frontend
 from l3core.models.base import BundledFile, EmbeddingModel, LayerShapes, PublishedFile
+from l3core.models.stages import Stages
 from l3core.models.trunk import Trunk
 from l3core.windows import GRIDS
 
@@ -67,6 +68,10 @@ class EdgeL3Sea64(EmbeddingModel):
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """See `Trunk.random_tensors`."""
         return TRUNK.random_tensors(seed)
+
+    def stages(self, spec: "EmbeddingSpec") -> Stages:
+        """See `EmbeddingModel.stages`."""
+        return Stages(FRONTEND, TRUNK, POOL)
 
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
         """Windows `(batch, 8000)` -> maps `(batch, 64, 50, 1)`."""

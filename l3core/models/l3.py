@@ -11,6 +11,7 @@ import numpy as np
 
 from l3core.frontends import FRONTENDS, Frontend
 from l3core.models.base import BundledFile, EmbeddingModel, LayerShapes, PublishedFile
+from l3core.models.stages import Stages
 from l3core.models.trunk import Trunk
 from l3core.windows import GRIDS
 
@@ -95,6 +96,10 @@ class L3(EmbeddingModel):
             n_mels=n_mels,
             generation=str(spec.frontend),
         )
+
+    def stages(self, spec: "EmbeddingSpec") -> Stages:
+        """See `EmbeddingModel.stages`."""
+        return Stages(self.frontend(spec), TRUNK, POOLS[str(spec.input_repr), self.embedding_size(spec)])
 
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
         """Windows `(batch, 48000)` -> maps `(batch, 257|128|256, 197|199|199, 1)`."""
