@@ -28,6 +28,7 @@ examples:
   l3flow bench plumbing --minutes 20 --profile
   l3flow bench memory planning delta
   l3flow bench crossval query
+  l3flow bench engines --weights random:0 --seconds 60
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
 """
 

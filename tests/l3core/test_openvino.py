@@ -46,7 +46,8 @@ def windows():
 @cache
 def quantised():
     signal, starts = windows()
-    heard = np.lib.stride_tricks.sliding_window_view(signal, RATE)[starts[::2]]
+    others = starts[:-1] + RATE // 4
+    heard = np.lib.stride_tricks.sliding_window_view(signal, RATE)[others]
     return weights()._replace(quantisation=calibrate(IN_INT8, weights(), heard))
 
 
@@ -100,11 +101,11 @@ def test_the_window_is_tensorflows_to_the_last_bit(length):
     np.testing.assert_array_equal(hann(length), tf.signal.hann_window(length).numpy())
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "int8"])
 def test_less_than_float32_is_near_it(precision):
     found = cosines(vectors(precision), vectors())
-    assert found.min() >= {"float32": 1 - 1e-6}.get(precision, 0.997)
-    assert np.percentile(found, 5) >= 0.999
+    assert found.min() >= 0.997
+    assert 0.999 <= np.percentile(found, 5) < 1 - 1e-5
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
