@@ -58,9 +58,9 @@ def hann(length: int) -> np.ndarray:
 def mel_bands(frontend: Frontend) -> np.ndarray:
     """The bands of a mel front end, float32 `(n_mels, n_fft // 2 + 1)`, as kapre has them."""
     find_numba_a_cache()
-    import librosa
+    from librosa.filters import mel
 
-    return librosa.filters.mel(
+    return mel(
         sr=frontend.sample_rate_hz,
         n_fft=frontend.n_fft,
         n_mels=frontend.n_mels,

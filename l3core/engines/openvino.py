@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from l3core.engines.openvino_graph import draw, ov
+from l3core.engines.openvino_graph import draw
 from l3core.errors import UsageError
 from l3core.models.stages import Stages
 from l3core.spec import EmbeddingSpec
@@ -21,11 +21,11 @@ class Network:
     """Outputs of a compiled graph, for any number of threads.
 
     Args:
-        compiled: a graph of `l3core.engines.openvino_graph`.
+        compiled: an `openvino.CompiledModel` of a graph of `l3core.engines.openvino_graph`.
         stages: of its model.
     """
 
-    def __init__(self, compiled: ov.CompiledModel, stages: Stages) -> None:
+    def __init__(self, compiled: Any, stages: Stages) -> None:
         self._spectra = PowerSpectra(stages.frontend)
         self._compiled = compiled
         self._local = threading.local()  # a request serves one thread at a time
