@@ -51,7 +51,7 @@ def hann(length: int) -> np.ndarray:
     that audible: with a window of NumPy's embeddings of tones are 1e-3 away (measured on the goldens),
     with this one 1e-6. So it is kept as TensorFlow 2.20 computes it; SciPy's transform gives its bits.
     """
-    with np.load(Path(__file__).parent / "models" / "data" / "hann.npz") as windows:
+    with np.load(Path(__file__).parent / "models" / "data" / "hann.npz", allow_pickle=False) as windows:
         return windows[str(length)]
 
 
