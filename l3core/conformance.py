@@ -27,7 +27,9 @@ WINDOWS = 2
 # 0.99999, bfloat16 0.9996.
 FLOAT32_LIMIT = 1e-4
 MIXED_LIMIT = 1e-3  # cosine 0.999
-VERSIONS_OF = ("l3flow", "tensorflow", "keras", "kapre", "numpy")
+# White noise is not what int8 is calibrated on. Measured: edgel3-sea-64 calibrated on ESC-10 4e-4.
+INT8_LIMIT = 1e-2
+VERSIONS_OF = ("l3flow", "tensorflow", "keras", "kapre", "openvino", "numpy")
 
 
 class Deviation(NamedTuple):
@@ -93,7 +95,8 @@ def deviation(spec: EmbeddingSpec, vectors: np.ndarray, reference: np.ndarray) -
     if spec.precision == "float32":
         distance = np.linalg.norm(found - expected, axis=1)
         return Deviation("relative_l2", _largest(distance, _length(expected)), FLOAT32_LIMIT)
-    return Deviation("cosine_distance", _cosine_distance(found, expected), MIXED_LIMIT)
+    limit = INT8_LIMIT if spec.precision == "int8" else MIXED_LIMIT
+    return Deviation("cosine_distance", _cosine_distance(found, expected), limit)
 
 
 def _cosine_distance(found: np.ndarray, expected: np.ndarray) -> float:

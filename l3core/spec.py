@@ -18,7 +18,7 @@ from l3core.models.dense import DenseWindows
 from l3core.resampling import RESAMPLERS, resampler_major_version
 from l3core.windows import DENSE, WindowGrid, hop_in_samples
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "int8")
 _MODEL_FIELDS = ("input_repr", "content", "embedding_size", "grid", "frontend")
 
 
@@ -36,7 +36,7 @@ class EmbeddingSpec:
         grid: where windows start and how the ends are treated (`l3core.windows`).
         frontend: generation of the spectrogram (`l3core.frontends`).
         weights: "published", a path or URI of an .h5 (or .h5.gz), or "random:SEED".
-        precision: of the network's arithmetic.
+        precision: of the network's arithmetic; int8 needs weights of `l3flow weights quantise`.
         resampler: one of `l3core.resampling.RESAMPLERS`.
         engine: what runs the network, one of `l3core.engines.ENGINES`.
         model_options: further options of the model.
@@ -105,6 +105,9 @@ class EmbeddingSpec:
         object.__setattr__(self, "weights", str(self.weights))
         if self.weights.startswith("random:") and not re.fullmatch(r"random:\d+", self.weights):
             raise SpecError("weights", f"random needs a whole number >= 0, got {self.weights!r}")
+        if self.precision == "int8" and (self.weights + ":").startswith(("published:", "random:")):
+            problem = f"int8 needs weights of l3flow weights quantise, got {self.weights!r}"
+            raise SpecError("precision", problem)
 
     @property
     def network(self) -> EmbeddingModel:

@@ -20,6 +20,7 @@ from l3core.errors import WeightsError
 from l3core.hdf5 import MAX_BYTES, claimed_bytes, held
 from l3core.models import BundledFile, LayerShapes
 from l3core.published import fetch
+from l3core.quantisation import Quantisation, read_quantisation, write_quantisation
 from l3core.spec import EmbeddingSpec
 from l3core.storage import filesystem, read_bytes, type_of
 from l3core.stores import is_disk
@@ -31,10 +32,12 @@ class Weights(NamedTuple):
     Attributes:
         tensors: float32 arrays in the order of the model's `layer_shapes`.
         origin: where they came from, for people.
+        quantisation: how to compute with them in int8, where a spec asks for that.
     """
 
     tensors: tuple[np.ndarray, ...]
     origin: str
+    quantisation: Quantisation | None = None
 
     @property
     def byte_size(self) -> int:
@@ -43,9 +46,9 @@ class Weights(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the tensors in order, whatever file they came in."""
+        """SHA-256 over the tensors in order, whatever file they came in; and over what int8 needs."""
         digest = hashlib.sha256()
-        for tensor in self.tensors:
+        for tensor in (*self.tensors, *(self.quantisation.arrays if self.quantisation else ())):
             digest.update(repr(tensor.shape).encode())
             digest.update(np.ascontiguousarray(tensor, dtype="<f4").tobytes())
         return digest.hexdigest()
@@ -60,14 +63,13 @@ def load_weights(spec: EmbeddingSpec) -> Weights:
     Raises:
         WeightsError: they could not be had, or do not fit the spec's network.
     """
-    layers = spec.network.layer_shapes(spec)
     if spec.weights.startswith("random:"):
         seed = int(spec.weights.removeprefix("random:"))
         return Weights(tuple(spec.network.random_tensors(spec, seed)), spec.weights)
     if spec.weights == "published":
         source = spec.network.weight_file(spec)
         path = source.path if isinstance(source, BundledFile) else fetch(source)
-        return Weights(read_h5(Path(path).read_bytes(), layers, name=str(path)), str(path))
+        return read_weights(Path(path).read_bytes(), spec, name=str(path))
     try:
         content = _read(spec.weights)
     except (FileNotFoundError, IsADirectoryError):
@@ -75,7 +77,7 @@ def load_weights(spec: EmbeddingSpec) -> Weights:
             f"no weights file at {spec.weights}; --weights takes 'published', a path or URI of an "
             ".h5, or random:SEED"
         ) from None
-    return Weights(read_h5(content, layers, name=spec.weights), spec.weights)
+    return read_weights(content, spec, name=spec.weights)
 
 
 def _read(uri: str) -> bytes:
@@ -88,6 +90,38 @@ def _read(uri: str) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
+def read_weights(content: bytes, spec: EmbeddingSpec, *, name: str) -> Weights:
+    """The weights in an .h5 (or .h5.gz) with all that a spec needs of them.
+
+    Args:
+        content: of the file.
+        spec: what they are for.
+        name: of the file, for people.
+
+    Raises:
+        WeightsError: from `read_h5`, or the spec's precision is int8 and the file is not made for that.
+    """
+    tensors = read_h5(content, spec.network.layer_shapes(spec), name=name)
+    if spec.precision != "int8":
+        return Weights(tensors, name)
+    with h5py.File(io.BytesIO(_unpacked(content, name)), "r") as file:  # which `read_h5` has read
+        try:
+            return Weights(tensors, name, read_quantisation(file, spec, name=name))
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(f"{name}: its int8 model cannot be read: {error}") from None
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    if content[:2] == b"\x1f\x8b":
+        with gzip.open(io.BytesIO(content)) as packed:
+            content = packed.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise WeightsError(f"{name} unpacks to more than {MAX_BYTES >> 20} MiB")
+    return content
+
+
 def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tuple[np.ndarray, ...]:
     """The tensors of an .h5 (or .h5.gz) in Keras' layout, checked against `layers`.
 
@@ -98,12 +132,7 @@ def read_h5(content: bytes, layers: Sequence[LayerShapes], *, name: str) -> tupl
         WeightsError: no such file, or layers of other shapes, with the first that differs.
     """
     try:
-        if content[:2] == b"\x1f\x8b":
-            with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise WeightsError(f"{name} unpacks to more than {MAX_BYTES >> 20} MiB")
-        with h5py.File(io.BytesIO(content), "r") as file:
+        with h5py.File(io.BytesIO(_unpacked(content, name)), "r") as file:
             found = _layers_of(file, name)
     except WeightsError:
         raise
@@ -160,7 +189,10 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 def to_h5(weights: Weights, layers: Sequence[LayerShapes]) -> bytes:
-    """An .h5 in the layout of openl3's published v0_4_0 files, which openl3 itself can load."""
+    """An .h5 in the layout of openl3's published v0_4_0 files, which openl3 itself can load.
+
+    What int8 needs lies beside it, where readers of that layout do not look.
+    """
     buffer = io.BytesIO()
     rest = iter(weights.tensors)
     with h5py.File(buffer, "w") as file:
@@ -173,6 +205,8 @@ def to_h5(weights: Weights, layers: Sequence[LayerShapes]) -> bytes:
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name in names:
                 group.create_dataset(name, data=next(rest))
+        if weights.quantisation:
+            write_quantisation(file, weights.quantisation)
     return buffer.getvalue()
 
 

@@ -35,6 +35,7 @@ examples:
   KERAS_BACKEND=jax l3flow bench trunk --weights random:0
   l3flow bench --against openl3,ray,plain --weights random:0 --hop 0.5
   l3flow bench dense --input corpus --model edgel3-sea-64
+  l3flow bench engines --weights random:0 --seconds 60
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
   l3flow bench whole --hours 5000 --price-per-hour 0.2
   l3flow bench whole --hours 1000000 --clip-seconds 4 --plan 100

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from l3core.ahead import IO_CONCURRENCY
+from l3core.engines import check_installed
 from l3core.errors import BusyError, UsageError
 from l3core.spec import EmbeddingSpec
 from l3core.table.failures import MOST_STORAGE_ERRORS
@@ -200,6 +201,8 @@ def _embed(
         return DONE
     runner = runner_of(args, beam_options, places)
     runner = adapt(runner) if adapt else runner
+    if runner is None:
+        check_installed(spec.engine)
     try:
         embed_table(args, paths, spec, beam_options, runner, so_far)
     except BusyError as error:

@@ -129,7 +129,16 @@ def _run(
 def versions() -> dict[str, str]:
     """Of what the embedding depends on, here."""
     found = {"python": platform.python_version()}
-    for package in ("l3flow", "apache-beam", "tensorflow", "keras", "kapre", "soxr", "soundfile"):
+    for package in (
+        "l3flow",
+        "apache-beam",
+        "tensorflow",
+        "keras",
+        "kapre",
+        "openvino",
+        "soxr",
+        "soundfile",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

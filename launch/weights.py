@@ -22,20 +22,26 @@ actions:
   fetch  [NAME]   download published weights into the cache (all of a model's, or those named)
   verify [NAME]   check the files on this machine against their published digests
   export FILE.h5  write the weights of a spec in openl3's published layout
+  quantise        write them with what --precision int8 needs, calibrated on recordings
 
 examples:
   l3flow weights list
   l3flow weights fetch mel256-music
   l3flow weights verify
   l3flow weights export untrained.h5 --weights random:0
+  l3flow weights quantise --model edgel3-sea-64 --calibrate 'corpus/*.wav' --output int8.h5
 """
 
 
 def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
-    parser.add_argument("action", choices=["list", "fetch", "verify", "export"], metavar="ACTION")
+    parser.add_argument("action", choices=list(ACTIONS), metavar="ACTION")
     parser.add_argument("names", nargs="*", metavar="NAME", help="weights, or the file to export to")
+    parser.add_argument(
+        "--calibrate", nargs="+", metavar="PATTERN", help="recordings to quantise by, as for embed"
+    )
+    parser.add_argument("--output", metavar="FILE.h5", help="the quantised weights")
     add_spec_flags(parser)
     add_output_flags(parser)
     return parser
@@ -44,9 +50,10 @@ def build_parser(prog: str) -> Parser:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Do the action; returns the exit code."""
     args = parser.parse(argv)
-    action = {"list": _list, "fetch": _fetch, "verify": _verify, "export": _export}[args.action]
+    if args.action != "quantise" and (args.calibrate or args.output):
+        parser.error("--calibrate and --output are of quantise")
     with quiet_libraries():
-        return action(args)
+        return ACTIONS[args.action](args)
 
 
 def _files() -> Iterator[tuple[EmbeddingModel, str, PublishedFile | BundledFile]]:
@@ -152,5 +159,25 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _quantise(args: argparse.Namespace) -> int:
+    from launch.quantise import describe, quantise_weights
+
+    made = quantise_weights(args)
+    if args.json:
+        _print_json(made)
+    elif not args.quiet:
+        print("\n".join(describe(made)))
+    return 0
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, sort_keys=True))
+
+
+ACTIONS = {
+    "list": _list,
+    "fetch": _fetch,
+    "verify": _verify,
+    "export": _export,
+    "quantise": _quantise,
+}

@@ -31,7 +31,7 @@ from l3core.table.ledger import read_ledger
 from l3core.table.read import ClipVectors
 from l3core.table.reference import Conformance, check_conformance
 from l3core.table.shard import CORES_A_DECODER
-from l3core.weights import Weights, read_h5
+from l3core.weights import read_weights
 from pipelines.ending import end_with_run
 from pipelines.job import CrossvalJob, EmbedJob
 from pipelines.telling import tell_model
@@ -195,8 +195,7 @@ def _once(name: str, load: Callable[[], T]) -> T:
 def _load(job: EmbedJob, device: str | None) -> tuple[Embedder, ModelLoad]:
     start = time.perf_counter()
     spec = EmbeddingSpec(**job.spec)
-    content = read_bytes(job.weights)
-    weights = Weights(read_h5(content, spec.network.layer_shapes(spec), name=job.weights), job.weights)
+    weights = read_weights(read_bytes(job.weights), spec, name=job.weights)
     embedder = Embedder(spec, weights=weights, device=device)
     if embedder.fingerprint != job.fingerprint:
         raise RunError(

@@ -16,8 +16,12 @@ FORBIDDEN = {
 }
 # fsspec finds the clients of stores by itself
 CLOUD = {"google", "boto3", "botocore", "aiobotocore", "gcsfs", "s3fs", "adlfs", "azure", "minio"}
-COMPUTING = {"tensorflow", "keras", "kapre"}
-ENGINES = {"l3core/engines/tensorflow.py", "l3core/engines/tensorflow_dense.py"}
+COMPUTING = {"tensorflow", "keras", "kapre", "openvino", "librosa"}
+ENGINES = {
+    "l3core/engines/tensorflow.py",
+    "l3core/engines/tensorflow_dense.py",
+    "l3core/engines/openvino_graph.py",
+}
 TRAINING = "l3core/crossval/mlps.py"
 
 
@@ -83,7 +87,7 @@ def test_only_fsspec_talks_to_stores():
     assert {path: names for path, names in wrong.items() if names} == {}
 
 
-def test_tensorflow_is_loaded_where_it_computes_only():
+def test_what_computes_is_loaded_where_it_computes_only():
     found = {
         path.relative_to(REPOSITORY).as_posix(): names
         for path in sources(*ROOMS)

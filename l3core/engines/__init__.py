@@ -1,10 +1,12 @@
 """How a network is run. The table is plain text, so that asking what there is loads no library."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from l3core.errors import UsageError
 from l3core.loading import without_collection
 
 if TYPE_CHECKING:
@@ -48,16 +50,21 @@ class EngineInfo(NamedTuple):
             that names those beside each other, for `load(..., device=NAME)`; and a `limit_memory(mb)`.
         precisions: values of `EmbeddingSpec.precision` that it knows.
         dense: whether it computes the windows of the dense grid (`l3core.dense`), too.
+        extra: of l3flow, and the package in it that the engine needs; None: l3flow has all.
     """
 
     module: str
     precisions: tuple[str, ...]
     dense: bool = False
+    extra: str | None = None
 
 
 ENGINES: dict[str, EngineInfo] = {
     "tensorflow": EngineInfo(
         "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16"), dense=True
+    ),
+    "openvino": EngineInfo(
+        "l3core.engines.openvino", ("float32", "mixed_bfloat16", "int8"), extra="openvino"
     ),
 }
 
@@ -72,6 +79,9 @@ def load_engine(
         weights: of its model.
         batch_size: windows in a call, at most; None: the engine's own.
         device: one of `devices_of`.
+
+    Raises:
+        UsageError: the engine is not installed, or cannot run the spec's model.
     """
     pinned = {} if device is None else {"device": device}
     return _loaded(spec.engine).load(spec, weights, batch_size=batch_size, **pinned)
@@ -104,6 +114,18 @@ def gpus_of(engine: str) -> list[str]:
     return _loaded(engine).gpus()
 
 
+def check_installed(engine: str) -> None:
+    """Hold that an engine can be loaded here.
+
+    Raises:
+        UsageError: it is an extra that is not installed.
+    """
+    extra = ENGINES[engine].extra
+    if extra and find_spec(extra) is None:
+        raise UsageError(f"engine {engine} is not installed: pip install 'l3flow[{extra}]'")
+
+
 def _loaded(engine: str) -> Any:
+    check_installed(engine)
     with without_collection():
         return import_module(ENGINES[engine].module)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     import keras
 
     from l3core.models.dense import DenseWindows
+    from l3core.models.stages import Stages
     from l3core.spec import EmbeddingSpec
 
 
@@ -96,6 +97,10 @@ class EmbeddingModel(abc.ABC):
     @abc.abstractmethod
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """Untrained weights, drawn by NumPy so that they are the same everywhere."""
+
+    def stages(self, spec: "EmbeddingSpec") -> "Stages | None":
+        """What the network is made of, for engines that do not run Keras; None: they cannot run it."""
+        return None
 
     def dense_windows(self, spec: "EmbeddingSpec") -> "DenseWindows | None":
         """How windows of the dense grid share work; None for a model whose windows cannot.

@@ -13,6 +13,7 @@ import numpy as np
 from l3core.frontends import Frontend
 from l3core.models.base import BundledFile, EmbeddingModel, LayerShapes, PublishedFile
 from l3core.models.dense import DenseWindows
+from l3core.models.stages import Stages
 from l3core.models.trunk import Trunk
 from l3core.windows import DENSE, GRIDS
 
@@ -69,9 +70,13 @@ class EdgeL3Sea64(EmbeddingModel):
         """See `Trunk.random_tensors`."""
         return TRUNK.random_tensors(seed)
 
+    def stages(self, spec: "EmbeddingSpec") -> Stages:
+        """See `EmbeddingModel.stages`."""
+        return Stages(FRONTEND, TRUNK, POOL)
+
     def dense_windows(self, spec: "EmbeddingSpec") -> DenseWindows:
         """6 columns a window, one every 1280 samples (0.16 s)."""
-        return DenseWindows(frontend=FRONTEND, trunk=TRUNK, pool=POOL)
+        return DenseWindows(**self.stages(spec)._asdict())
 
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
         """Windows `(batch, 8000)` -> maps `(batch, 64, 50, 1)`."""

@@ -12,6 +12,7 @@ import numpy as np
 from l3core.frontends import FRONTENDS, Frontend
 from l3core.models.base import BundledFile, EmbeddingModel, LayerShapes, PublishedFile
 from l3core.models.dense import DenseWindows
+from l3core.models.stages import Stages
 from l3core.models.trunk import Trunk
 from l3core.windows import DENSE, GRIDS
 
@@ -97,10 +98,13 @@ class L3(EmbeddingModel):
             generation=str(spec.frontend),
         )
 
+    def stages(self, spec: "EmbeddingSpec") -> Stages:
+        """See `EmbeddingModel.stages`."""
+        return Stages(self.frontend(spec), TRUNK, POOLS[str(spec.input_repr), self.embedding_size(spec)])
+
     def dense_windows(self, spec: "EmbeddingSpec") -> DenseWindows:
         """24 columns a window, one every 1936 samples (40.3 ms)."""
-        pool = POOLS[str(spec.input_repr), self.embedding_size(spec)]
-        return DenseWindows(frontend=self.frontend(spec), trunk=TRUNK, pool=pool)
+        return DenseWindows(**self.stages(spec)._asdict())
 
     def build_frontend(self, spec: "EmbeddingSpec") -> "keras.Model":
         """Windows `(batch, 48000)` -> maps `(batch, 257|128|256, 197|199|199, 1)`."""

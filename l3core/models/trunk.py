@@ -8,7 +8,7 @@ runs on any Keras backend: nothing here is TensorFlow's.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,35 @@ RANDOM_SCHEME = "l3flow-random-v1"
 # Stated wherever it counts, not taken from the user's keras.json.
 DATA_FORMAT = "channels_last"
 POOLED_AFTER = (1, 3, 5)  # the convolutions that a pooling follows
+
+
+class Convolution(NamedTuple):
+    """A 3x3 convolution that does its BatchNormalization's work, too.
+
+    Attributes:
+        kernel: float32 `(3, 3, in, out)`.
+        bias: float32 `(out,)`.
+        rectified: whether a ReLU follows.
+        pooled: whether a 2x2 pooling follows that.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    rectified: bool
+    pooled: bool
+
+
+class FoldedTrunk(NamedTuple):
+    """What a trunk computes, without any framework.
+
+    Attributes:
+        scale, offset: of the map in dB, before all else.
+        convolutions: one after the other.
+    """
+
+    scale: float
+    offset: float
+    convolutions: tuple[Convolution, ...]
 
 
 @dataclass(frozen=True)
@@ -146,6 +175,22 @@ class Trunk:
             if index in POOLED_AFTER:
                 x = layers.MaxPooling2D(2, data_format=DATA_FORMAT)(x)
         return x, weights
+
+    def folded(self, tensors: Sequence[np.ndarray]) -> FoldedTrunk:
+        """The trunk for engines that do not run Keras.
+
+        Args:
+            tensors: weights in the order of `layer_shapes`.
+        """
+        groups = _grouped(tensors, self.layer_shapes())
+        scale, offset = _affine(groups.pop(0))
+        convolutions = []
+        for index in range(len(self.filters)):
+            rectified = index < len(self.filters) - 1 or self.activated_output
+            group = groups.pop(0)
+            kernel, bias = _fold(group, groups.pop(0)) if rectified else group
+            convolutions.append(Convolution(kernel, bias, rectified, index in POOLED_AFTER))
+        return FoldedTrunk(float(scale[0]), float(offset[0]), tuple(convolutions))
 
     def random_tensors(self, seed: int) -> list[np.ndarray]:
         """He-normal kernels, zero biases and idle normalizations, except that of the input.

@@ -21,7 +21,7 @@ from l3core.spec import EmbeddingSpec
 from l3core.table.layout import TablePaths
 from l3core.table.row_groups import vector_size
 from l3core.table.state import read_spec
-from l3core.weights import Weights, read_h5
+from l3core.weights import read_weights
 
 MOST_BYTES = 512 * 2**20  # of all queries' vectors
 SILENT_HINT = "--silent counts silent windows, too"
@@ -120,8 +120,7 @@ def table_embedder(paths: TablePaths, fingerprint: str) -> Embedder:
     spec, digest = table_spec(paths, fingerprint)
     place = paths.weights(digest)
     try:
-        layers = spec.network.layer_shapes(spec)
-        weights = Weights(read_h5(storage.read_bytes(place), layers, name=place), place)
+        weights = read_weights(storage.read_bytes(place), spec, name=place)
     except FileNotFoundError:
         raise TableError(f"{place} is missing: see l3flow verify") from None
     except WeightsError as error:

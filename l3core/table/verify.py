@@ -15,7 +15,7 @@ from l3core.table.verify_clips import Damaged, check_clips
 from l3core.table.verify_files import PartitionFiles
 from l3core.table.verify_history import History, read_object, replay, require_table
 from l3core.walk import files_below
-from l3core.weights import Weights, read_h5
+from l3core.weights import read_weights
 
 
 def verify_table(
@@ -184,13 +184,12 @@ def _check_weights(paths: TablePaths, spec: EmbeddingSpec, digest: str) -> Itera
     path = f"_l3flow/weights/{digest}.h5"
     try:
         content = storage.read_bytes(paths.weights(digest))
-        tensors = read_h5(content, spec.network.layer_shapes(spec), name="the file")
+        found = read_weights(content, spec, name="the file").digest
     except FileNotFoundError:
         yield Finding("weights", path, "is missing, and windows were made with these weights")
         return
     except (OSError, WeightsError) as error:
         yield Finding("weights", path, f"cannot be read: {error}")
         return
-    found = Weights(tensors, path).digest
     if found != digest:
         yield Finding("weights", path, f"should have the digest that names it, has {found}")

@@ -71,6 +71,13 @@ def model(setting: Setting) -> Iterator[Figure]:
     return bare_model(setting.spec, setting.seconds)
 
 
+def engines(setting: Setting) -> Iterator[Figure]:
+    """Every engine and precision that is installed, by turns, beside the default"""
+    from launch.benchmarks.engines import engines
+
+    return engines(setting.spec, setting.seconds)
+
+
 def stages(setting: Setting) -> Iterator[Figure]:
     """decoding, resampling and writing, each alone"""
     from launch.benchmarks.model import stages
@@ -236,6 +243,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         scale,
         against,
         dense,
+        engines,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")

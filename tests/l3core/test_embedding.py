@@ -96,11 +96,12 @@ def test_start_times_equal_upstreams(clip, grid):
     assert found.silent.tolist() == [clip == "clip4"] * len(timestamps)
 
 
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
 @pytest.mark.parametrize("grid", ["center", "nocenter"])
-def test_edgel3_equals_upstream(grid):
+def test_edgel3_equals_upstream(grid, engine):
     golden = golden_arrays("golden_edgel3_sea64.npz")
     for clip in CLIPS:
-        found = edgel3(grid).embed(golden[f"{clip}_8000"], 8_000).vectors
+        found = edgel3(grid, engine=engine).embed(golden[f"{clip}_8000"], 8_000).vectors
         assert relative_l2(found, golden[f"edgel3-sea/{clip}/64/{grid}"]).max() <= 1e-5, clip
 
 

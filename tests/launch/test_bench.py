@@ -51,6 +51,23 @@ def test_a_part_alone(capsys):
     assert [figure["name"] for figure in answer["figures"]] == ["bare model", "audio hours an hour"]
 
 
+def test_engines_beside_the_default(capsys):
+    answer = measured(capsys, "--model", "edgel3-sea-64", "--engine", "openvino", "engines")
+    figures = {figure["name"]: figure["value"] for figure in answer["figures"]}
+    kinds = {
+        "tensorflow float32",
+        "tensorflow mixed_bfloat16",
+        "openvino float32",
+        "openvino mixed_bfloat16",
+        "openvino int8",
+    }
+    others = kinds - {"tensorflow float32"}
+    assert set(figures) == kinds | {f"{kind} / default" for kind in others}
+    for kind in others:
+        ratio = figures[kind] / figures["tensorflow float32"]
+        assert 0.2 * ratio < figures[f"{kind} / default"] < 5 * ratio
+
+
 def test_what_other_processes_cost(capsys):
     answer = measured(capsys, "decoding", "--scale", "0.01")
     figures = {(figure["name"], figure["note"]): figure["value"] for figure in answer["figures"]}
