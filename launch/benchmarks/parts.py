@@ -204,7 +204,7 @@ def scale(setting: Setting) -> Iterator[Figure]:
     """
     from launch.benchmarks.scale import scale
 
-    return scale(setting.folder, setting.costs, factor=setting.scale)
+    return scale(setting.folder, setting.costs, factor=setting.scale, say=setting.say)
 
 
 def against(setting: Setting) -> Iterator[Figure]:

@@ -2,7 +2,7 @@
 
 import heapq
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from l3core.table.layout import TablePaths
@@ -18,7 +18,9 @@ SMALLER = 10  # times, of the run whose memory is compared
 MODULE = "launch.benchmarks.simulated"
 
 
-def scale(folder: Path, costs: Costs, *, factor: float = 1.0) -> Iterator[Figure]:
+def scale(
+    folder: Path, costs: Costs, *, factor: float = 1.0, say: Callable[[str], None] = lambda doing: None
+) -> Iterator[Figure]:
     """Simulate two runs, one of them ten times as large, each step in a process of its own.
 
     Args:
@@ -26,6 +28,7 @@ def scale(folder: Path, costs: Costs, *, factor: float = 1.0) -> Iterator[Figure
             the folder for temporary files.
         costs: what the fits of small runs say, to compare.
         factor: of the number of objects, to try it out.
+        say: told which step begins.
     """
     large = round(OBJECTS * factor)
     peaks: list[dict[str, float]] = []
@@ -35,6 +38,7 @@ def scale(folder: Path, costs: Costs, *, factor: float = 1.0) -> Iterator[Figure
         table.mkdir()
         peaks.append({})
         for verb in ("plan", "work", "plan_merges", "merge", "commit", "plan_again"):
+            say(f"{verb} of {objects:,} objects")
             found = in_process(MODULE, verb, objects, table, WORKERS)
             if verb in ("work", "merge"):  # what workers would have done
                 continue
