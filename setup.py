@@ -60,7 +60,7 @@ ENGINES = ["pandas>=2.2,<4", "polars>=1.20,<3"]
 INDEX = ["faiss-cpu>=1.12,<2"]
 # A network on processors, twice to four times as fast as TensorFlow where that may round; Apache 2.0,
 # 180 MB, it needs nothing but NumPy.
-OPENVINO = ["openvino>=2026.2,<2027"]
+OPENVINO = ["openvino>=2026.4,<2027"]
 # A picture of clips that keeps neighbours together; numba and scikit-learn are there already. BSD.
 PICTURES = ["umap-learn>=0.5.9,<0.6"]
 # Another backend of Keras; only jaxlib comes with it. 0.6.2 is the last for Python 3.10.
