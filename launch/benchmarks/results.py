@@ -24,7 +24,11 @@ def npz_vectors(folder: Path) -> Vectors:
     """The same of a folder of .npz files as openl3 writes them, but those that were cut off."""
     found = {}
     for path in sorted(folder.glob("*.npz")):
-        with suppress(zipfile.BadZipFile), path.open("rb") as opened, np.load(opened) as file:
+        with (
+            suppress(zipfile.BadZipFile),
+            path.open("rb") as opened,
+            np.load(opened, allow_pickle=False) as file,
+        ):
             found[path.stem] = file["embedding"]
     return found
 

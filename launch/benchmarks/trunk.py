@@ -92,7 +92,9 @@ def trunk(spec: EmbeddingSpec, seconds: float, folder: Path) -> Iterator[Figure]
         if way != first:
             pair = f"{WAYS[way].name} / {WAYS[first].name}"
             yield Figure(f"trunk, {pair}", speeds[way] / speeds[first], "", f"{TURNS} turns")
-            apart = _apart(*(np.load(folder / f"{each}.npy") for each in (way, first)))
+            apart = _apart(
+                *(np.load(folder / f"{each}.npy", allow_pickle=False) for each in (way, first))
+            )
             yield Figure(f"trunk, {pair}, difference", apart, "relative L2", "largest of the windows")
 
 

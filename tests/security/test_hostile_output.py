@@ -145,7 +145,8 @@ FLAGS_WITH_VALUES = (
 @pytest.mark.parametrize("flag", FLAGS_WITH_VALUES)
 def test_values_of_options_are_echoed_harmlessly(said, flag):
     value = EVIL if flag != "--log-file" else f"none/{EVIL}"
-    code, out, err = said("embed", "--input", "corpus", "--output", "new", *FLAGS, flag, value)
+    given = {"--input": "corpus", "--output": "new", flag: value}  # a second --input would add to it
+    code, out, err = said("embed", *FLAGS, *(word for pair in given.items() for word in pair))
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert r"\x1b[2J\u202e\x9b\x0a[red]" in err or r"\x1b[2J\u202e\x9b\n[red]" in err
