@@ -12,7 +12,15 @@ from launch.benchmarks.figures import Figure
 from launch.benchmarks.named_peers import check_spec, peer_names
 from launch.benchmarks.parts import DEFAULT_PARTS, NOT_IN_ALL, PARTS, Setting, described
 from launch.capacity import add_capacity_flags, check_capacity_flags, ends_of, parts_needed
-from launch.options import Parser, above_zero, add_output_flags, add_spec_flags, say_hop, spec_of
+from launch.options import (
+    Parser,
+    above_zero,
+    add_input_flag,
+    add_output_flags,
+    add_spec_flags,
+    say_hop,
+    spec_of,
+)
 from launch.places import reach_places
 from launch.quiet import quiet_libraries
 from launch.screen import SHOWN_AFTER_S, showing_progress
@@ -74,14 +82,7 @@ def build_parser(prog: str) -> Parser:
         metavar="NAMES",
         help="openl3, ray, plain: the whole command beside them; without a PART or --all only that",
     )
-    add(
-        "--input",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATTERN",
-        help="with dense: real audio, as embed takes it; the first 100 files",
-    )
+    add_input_flag(parser, "with dense: real audio, as embed takes it; the first 100 files")
     add("--minutes", type=above_zero, default=5.0, metavar="N", help="of generated audio (default 5)")
     add(
         "--seconds",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from l3core.urls import refuse_web
 from launch.options import (
     Parser,
+    add_input_flag,
     add_limit_flags,
     add_output_flags,
     naming,
@@ -44,14 +45,7 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
     add("--model", required=True, metavar="FILE", help="a .keras file of l3flow crossval")
-    add(
-        "--input",
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="PATTERN",
-        help="as for l3flow embed",
-    )
+    add_input_flag(parser, "as for l3flow embed", required=True)
     add("--output", metavar="FILE", help="write all probabilities there, .csv or .parquet")
     add("--per-window", action="store_true", help="a line for each window")
     add("--limit", type=positive, metavar="N", help="only the first N files by path")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from launch.options import Parser, add_output_flags
+from launch.options import Parser, add_input_flag, add_output_flags
 from launch.quiet import quiet_libraries
 from launch.words import last_line, printable
 
@@ -37,14 +37,7 @@ def build_parser(prog: str) -> Parser:
         help="folders that a table shall be written to: made if they are not there; an object is "
         "created, read, listed and removed",
     )
-    add(
-        "--input",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATTERN",
-        help="inputs: the first object of each is read",
-    )
+    add_input_flag(parser, "inputs: the first object of each is read")
     add_output_flags(parser)
     return parser
 

@@ -14,6 +14,7 @@ from launch.exits import DONE
 from launch.notice import add_notice_flags, notices_of
 from launch.options import (
     Parser,
+    add_input_flag,
     add_limit_flags,
     add_output_flags,
     add_spec_flags,
@@ -55,14 +56,11 @@ def build_parser(prog: str) -> Parser:
     """The options of this command."""
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
-    add(
-        "--input",
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="PATTERN",
-        help="files, patterns with * ? [] ** (quoted), folders (the audio files below them), https:// "
+    add_input_flag(
+        parser,
+        "files, patterns with * ? [] ** (quoted), folders (the audio files below them), https:// "
         "URLs, or @LIST",
+        required=True,
     )
     add("--output", required=True, metavar="URI", help="the table, a folder; made if it is not there")
     add(

@@ -237,6 +237,25 @@ def add_table_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, metavar="URI", help="the table")
 
 
+def add_input_flag(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
+    """`--input`: several values, and further ones where it is given again, so that none is lost.
+
+    Args:
+        parser: of the command.
+        text: what it is, for `--help`.
+        required: whether the command needs some.
+    """
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        action="extend",
+        required=required,
+        default=None if required else [],
+        metavar="PATTERN",
+        help=text,
+    )
+
+
 def add_limit_flags(parser: argparse.ArgumentParser) -> None:
     """`--max-download` and `--max-duration`."""
     parser.add_argument(
