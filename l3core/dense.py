@@ -93,6 +93,13 @@ class DenseLayout:
     hop_columns: int
     map_columns: int
 
+    @classmethod
+    def of(cls, dense: DenseWindows, hop_columns: int, batch_size: int) -> "DenseLayout":
+        """The layout for batches of so many windows; a map is no larger than all of them need."""
+        shared = min(hop_columns, dense.columns)
+        most = (batch_size - 1) * shared + dense.columns + 2 * dense.margin_columns
+        return cls(dense=dense, hop_columns=hop_columns, map_columns=min(MAP_COLUMNS, most))
+
     @property
     def map_frames(self) -> int:
         """Frames that become a map, at most."""
@@ -177,6 +184,11 @@ class DenseLayout:
         places = self.hop_columns * np.arange(windows)[:, np.newaxis]
         pooled = largest[places + np.arange(0, dense.columns, width)]  # (windows, times, rows, channels)
         return pooled.transpose(0, 2, 1, 3).reshape(windows, -1)
+
+
+def usual_batch_size(dense: DenseWindows, hop_columns: int) -> int:
+    """As many windows as some maps hold."""
+    return max(1, BATCH_MAPS * MAP_COLUMNS // min(hop_columns, dense.columns))
 
 
 def embed_dense(

@@ -1,5 +1,6 @@
 """The front ends' spectra outside of any graph, for engines whose own Fourier transform is slow."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from l3core.frontends import Frontend
 from l3core.machine import usable_cores
 from l3core.numba_cache import find_numba_a_cache
 
+FRAMES_AT_ONCE = 200  # about those of a window
+
 
 class PowerSpectra:
-    """Windows `(batch, window_samples)` -> squared magnitudes, see `__call__`.
+    """Squared magnitudes of windows and of frames, on all cores.
 
     Args:
         frontend: of the windows.
@@ -27,21 +30,49 @@ class PowerSpectra:
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Windows float32 `(batch, window_samples)` -> float32 `(batch, frames, n_fft // 2 + 1)`."""
         frontend = self._frontend
-        shape = (len(windows), frontend.frames, frontend.n_fft // 2 + 1)
-        spectra = np.empty(shape, np.float32)
-        parts = np.array_split(np.arange(len(windows)), min(self._cores, len(windows)))
-        list(self._threads.map(lambda part: self._fill(windows, spectra, part), parts))
-        return spectra
+        spectra = self._empty(len(windows), frontend.frames)
 
-    def _fill(self, windows: np.ndarray, spectra: np.ndarray, part: np.ndarray) -> None:
-        frontend = self._frontend
-        for index in part:  # one by one, so that it stays in a core's cache
+        def fill(index: int) -> None:
             padded = np.pad(windows[index], frontend.padding)
             frames = np.lib.stride_tricks.sliding_window_view(padded, frontend.n_fft)
-            frames = frames[:: frontend.hop_samples][: frontend.frames] * self._taper
-            found = scipy.fft.rfft(frames, axis=1, overwrite_x=True)
-            np.square(found.real, out=spectra[index])
-            spectra[index] += np.square(found.imag)
+            self._fill(frames[:: frontend.hop_samples][: frontend.frames], spectra[index])
+
+        self._each(len(windows), fill)
+        return spectra
+
+    def of_frames(self, signal: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Frames of a signal -> float32 `(1, frames, n_fft // 2 + 1)`.
+
+        Args:
+            signal: float32 `(samples,)`.
+            firsts: first sample of each frame, `(frames,)`.
+        """
+        spectra = self._empty(1, len(firsts))
+        frames = np.lib.stride_tricks.sliding_window_view(signal, self._frontend.n_fft)
+
+        def fill(index: int) -> None:
+            part = slice(index * FRAMES_AT_ONCE, (index + 1) * FRAMES_AT_ONCE)
+            self._fill(frames[firsts[part]], spectra[0, part])
+
+        self._each(-(-len(firsts) // FRAMES_AT_ONCE), fill)
+        return spectra
+
+    def _empty(self, batch: int, frames: int) -> np.ndarray:
+        return np.empty((batch, frames, self._frontend.n_fft // 2 + 1), np.float32)
+
+    def _each(self, count: int, fill: Callable[[int], None]) -> None:
+        """Fill parts one by one in each thread, so that a part stays in a core's cache."""
+
+        def fill_all(indices: np.ndarray) -> None:
+            for index in indices:
+                fill(index)
+
+        list(self._threads.map(fill_all, np.array_split(np.arange(count), min(self._cores, count))))
+
+    def _fill(self, frames: np.ndarray, spectra: np.ndarray) -> None:
+        found = scipy.fft.rfft(frames * self._taper, axis=1, overwrite_x=True)
+        np.square(found.real, out=spectra)
+        spectra += np.square(found.imag)
 
 
 def hann(length: int) -> np.ndarray:

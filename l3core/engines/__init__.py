@@ -64,7 +64,7 @@ ENGINES: dict[str, EngineInfo] = {
         "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16"), dense=True
     ),
     "openvino": EngineInfo(
-        "l3core.engines.openvino", ("float32", "mixed_bfloat16", "int8"), extra="openvino"
+        "l3core.engines.openvino", ("float32", "mixed_bfloat16", "int8"), dense=True, extra="openvino"
     ),
 }
 

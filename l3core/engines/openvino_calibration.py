@@ -10,6 +10,7 @@ from l3core.errors import UsageError
 from l3core.models.stages import Stages
 from l3core.quantisation import Quantisation, calibrated_fields, equalised
 from l3core.spec import EmbeddingSpec
+from l3core.spectra import PowerSpectra
 from l3core.weights import Weights
 
 # How far faint channels are raised: 0 not at all, 1 to the level of the loudest. By experiment, for
@@ -63,7 +64,7 @@ def _gain(peak: np.ndarray) -> np.ndarray:
 
 def _outputs(graph: Graph, stages: Stages, outputs: list[Any], windows: np.ndarray) -> list[np.ndarray]:
     """Outputs of a graph for all windows, batch by batch."""
-    network = Network(graph.compile(outputs), stages)
+    network, spectra = Network(graph.compile(outputs)), PowerSpectra(stages.frontend)
     firsts = range(0, len(windows), BATCH_SIZE)
-    parts = [network(windows[first : first + BATCH_SIZE]) for first in firsts]
+    parts = [network(spectra(windows[first : first + BATCH_SIZE])) for first in firsts]
     return [np.concatenate(values) for values in zip(*parts)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from l3core.dense import BATCH_MAPS, MAP_COLUMNS, DenseLayout, embed_dense
+from l3core.dense import DenseLayout, embed_dense, usual_batch_size
 from l3core.errors import OutOfMemoryError
 from l3core.spec import EmbeddingSpec
 
@@ -53,14 +53,7 @@ class DenseTensorFlowEngine:
         self._layers = (frontend, network)
         with self._there():
             self._offsets = tf.range(self._dense.frontend.n_fft, dtype=tf.int32)
-        self._compiled = self._compile(
-            batch_size or max(1, BATCH_MAPS * MAP_COLUMNS // self._shared_columns)
-        )
-
-    @property
-    def _shared_columns(self) -> int:
-        """Columns that a further window adds."""
-        return min(self._hop, self._dense.columns)
+        self._compiled = self._compile(batch_size or usual_batch_size(self._dense, self._hop))
 
     @property
     def batch_size(self) -> int:
@@ -72,9 +65,7 @@ class DenseTensorFlowEngine:
         self._compiled = self._compile(batch_size)
 
     def _compile(self, batch_size: int) -> _Compiled:
-        dense = self._dense
-        most = (batch_size - 1) * self._shared_columns + dense.columns + 2 * dense.margin_columns
-        layout = DenseLayout(dense=dense, hop_columns=self._hop, map_columns=min(MAP_COLUMNS, most))
+        layout = DenseLayout.of(self._dense, self._hop, batch_size)
         frontend, network = self._layers
 
         @tf.function(

@@ -60,6 +60,26 @@ def vectors(precision="float32", engine="openvino"):
     return load_engine(spec, given, batch_size=None)(*windows())
 
 
+@cache
+def dense_vectors(precision="float32", engine="openvino", batch_size=None):
+    """Of the same signal, whose last five seconds are digital silence after a faint moment."""
+    if precision == "int8":
+        spec, given = IN_INT8, quantised()
+    else:
+        spec, given = replace(SPEC, precision=precision, engine=engine), weights()
+    engine = load_engine(replace(spec, grid="dense", hop_s=0.16), given, batch_size=batch_size)
+    size = engine.batch_size
+    signal, starts = faded()
+    return np.concatenate([engine(signal, starts[at : at + size]) for at in range(0, len(starts), size)])
+
+
+def faded():
+    signal = windows()[0].copy()
+    signal[-5 * RATE :] = 0
+    signal[-5 * RATE :][: RATE // 10] = 1e-6 * signal[: RATE // 10]
+    return signal, np.arange(0, len(signal) - RATE + 1, 1280, dtype=np.int32)
+
+
 def distances(found, expected):
     lengths = np.linalg.norm(expected, axis=1)
     assert lengths.min() > 0
@@ -139,10 +159,32 @@ def test_silence_is_exact_in_any_precision(precision):
     assert distances(nothing, vectors()[silent]).max() <= 1e-6
 
 
+def test_dense_windows_are_what_tensorflow_computes():
+    """Also where a map is as low as it can be, and where it only nearly is."""
+    expected = dense_vectors(engine="tensorflow")
+    assert distances(dense_vectors(), expected).max() <= 1e-5
+    low = distances(expected, expected[-1:]) < 1e-6
+    assert 5 < low.sum() < 30
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "int8"])
+def test_dense_windows_in_less_than_float32_are_near_it(precision):
+    found = cosines(dense_vectors(precision), dense_vectors())
+    assert 0.998 <= np.percentile(found, 5) < 1 - 1e-5
+    assert distances(dense_vectors(precision)[-1:], dense_vectors()[-1:]).max() <= 1e-6
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("batch_size", [1, 7, 50])
+def test_a_dense_window_is_the_same_in_any_batch(precision, batch_size):
+    found = dense_vectors(precision, batch_size=batch_size)
+    assert distances(found, dense_vectors(precision)).max() <= 1e-5
+
+
 def convolutions_of(spec, given, *, precision="f32"):
     """What each convolution is computed in."""
     graph = draw(stages_of(spec), given, quantised=given.quantisation)
-    compiled = graph.compile([graph.embedding], precision=precision)
+    compiled = graph.compile(graph.results, precision=precision)
     facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     return [
         fact["primitiveType"].astype(str).lower()

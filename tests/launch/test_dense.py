@@ -87,5 +87,5 @@ def test_engines_without_dense_windows_refuse_them(corpus, tmp_path, capsys):
     command = ["embed", "--input", str(corpus), "--output", str(tmp_path), *DENSE, "--engine", "fake"]
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert error.startswith("l3flow: --grid dense needs engine tensorflow, got fake (see")
+    assert error.startswith("l3flow: --grid dense needs engine tensorflow, openvino, got fake (see")
     assert error.count("\n") == 1

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from l3core.calibrating import cosines
 from l3core.spec import EmbeddingSpec
 from l3core.weights import load_weights
 from launch.main import main
@@ -92,6 +93,22 @@ def test_a_table_of_int8(made, capsys):
     argv = ["similar", "--table", f"{made}/table", "-k", "1", "--json", "--file", recording]
     assert main(argv) == 0
     assert f"{CLIPS[0]}.ogg" in capsys.readouterr().out
+
+
+def test_one_int8_model_is_for_dense_windows_too(made, capsys):
+    dense = ("--grid", "dense", "--hop", "0.16")
+    argv = ["weights", "quantise", *MODEL, *dense, "--calibrate", f"{made}/corpus", "--output"]
+    assert main([*argv, f"{made}/dense.h5"]) == 0
+    argv = ["embed", "--input", f"{made}/corpus/*.ogg", "--quiet", *MODEL, *dense]
+    assert main([*argv, "--output", f"{made}/float32"]) == 0
+    int8 = ["--engine", "openvino", "--precision", "int8", "--weights", f"{made}/dense.h5"]
+    assert main([*argv, *int8, "--output", f"{made}/int8"]) == 0
+    expected, found = (table_rows(made / name) for name in ("float32", "int8"))
+    assert [row[:4] for row in found] == [row[:4] for row in expected]
+    vectors = (
+        np.array([np.frombuffer(row[4], np.float32) for row in rows]) for rows in (found, expected)
+    )
+    assert 0.999 <= np.median(cosines(*vectors)) < 1 - 1e-5  # calibrated on eleven windows
 
 
 def test_what_cannot_be_computed_in_int8(made, capsys, tmp_path):
