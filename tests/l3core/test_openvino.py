@@ -167,6 +167,18 @@ def test_dense_windows_are_what_tensorflow_computes():
     assert 5 < low.sum() < 30
 
 
+@pytest.mark.parametrize(("input_repr", "frontend"), [("linear", "openl3"), ("mel128", "as-trained")])
+def test_dense_windows_of_l3(input_repr, frontend):
+    tensorflow = EmbeddingSpec(
+        input_repr=input_repr, frontend=frontend, embedding_size=512, grid="dense", weights="random:0"
+    )
+    noise = 0.1 * np.random.default_rng(0).standard_normal(72_000).astype(np.float32)
+    specs = (replace(tensorflow, engine="openvino"), tensorflow)
+    found, expected = (Embedder(spec).embed(noise, 48_000).vectors for spec in specs)
+    assert len(found) == len(expected) > 5
+    assert distances(found, expected).max() <= 1e-5
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "int8"])
 def test_dense_windows_in_less_than_float32_are_near_it(precision):
     found = cosines(dense_vectors(precision), dense_vectors())
