@@ -39,7 +39,7 @@ class EmbeddingSpec:
         precision: of the network's arithmetic; int8 needs weights of `l3flow weights quantise`.
         resampler: one of `l3core.resampling.RESAMPLERS`.
         engine: what runs the network, one of `l3core.engines.ENGINES`.
-        model_options: further options of the model.
+        model_options: further options of the model; those that are not given are filled in.
 
     Raises:
         SpecError: a value that does not exist or that this model does not have.
@@ -80,10 +80,25 @@ class EmbeddingSpec:
         if self.grid == DENSE and not ENGINES[self.engine].dense:
             able = ", ".join(name for name, engine in ENGINES.items() if engine.dense)
             raise SpecError("grid", f"dense needs engine {able}, got {self.engine}")
+        self._check_options()
         self._check_hop()
         self._check_weights()
+
+    def _check_options(self) -> None:
+        options = self.network.options
         for option in self.model_options:
-            raise SpecError("model_options", f"model {self.model} has no option {option!r}")
+            if option not in options:
+                near = difflib.get_close_matches(str(option), options, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise SpecError("model_options", f"model {self.model} has no option {option!r}{hint}")
+        chosen = {}
+        for option, allowed in options.items():
+            value = self.model_options.get(option, allowed[0])
+            try:
+                chosen[option] = _check("model_options", value, allowed)
+            except SpecError as error:
+                raise SpecError("model_options", f"{option} {error.problem}") from None
+        object.__setattr__(self, "model_options", chosen)
 
     def _check_hop(self) -> None:
         hop_s = self.network.default_hop_s if self.hop_s is None else self.hop_s
@@ -164,6 +179,9 @@ class EmbeddingSpec:
             or (spec_field.name == "model" and self.model != "l3")
         }
         given.pop("weights", None)
+        if "model_options" in given:
+            usual = defaults.model_options
+            given["model_options"] = {k: v for k, v in self.model_options.items() if v != usual[k]}
         dense = {"dense_version": self.dense.version} if self.dense else {}
         return {
             "spec": given,

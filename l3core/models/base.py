@@ -64,6 +64,7 @@ class EmbeddingModel(abc.ABC):
         window_samples: samples of one window at that rate.
         choices: the fields of `EmbeddingSpec` that this model has, each with what it allows, the
             default first. A field that is not here must be left alone.
+        options: the `EmbeddingSpec.model_options` that it has, each with what it allows, default first.
         default_hop_s: hop in seconds where none is given.
         algorithm_version: raised whenever the same spec and weights give other values.
         windows_per_second: what two ordinary CPU cores manage, for cutting work into shards.
@@ -74,6 +75,7 @@ class EmbeddingModel(abc.ABC):
     sample_rate_hz: int
     window_samples: int
     choices: Mapping[str, tuple[Any, ...]]
+    options: Mapping[str, tuple[str, ...]] = {}
     default_hop_s: float = 0.1
     algorithm_version: int = 1
     windows_per_second: float = 15.0
