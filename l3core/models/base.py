@@ -6,7 +6,7 @@ of `l3core.models`.
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     from l3core.models.stages import Stages
     from l3core.spec import EmbeddingSpec
 
+Beside = Callable[[str], bytes]
+"""Name of a file that belongs beside another -> its content."""
+
 
 class LayerShapes(NamedTuple):
     """A layer with weights: its name and the shapes of its tensors, in the order of a weights file."""
@@ -30,19 +33,26 @@ class LayerShapes(NamedTuple):
 class PublishedFile(NamedTuple):
     r"""A weights file at a public address.
 
+    Of a file without a digest here, the one that it had when it was first on a machine is kept there,
+    and holds from then on.
+
     Attributes:
         name: the file's name, below `base_url`.
-        base_url: where its authors publish it.
+        base_url: where its authors publish it; None where only people can fetch it, from `page`.
         git_blob_sha1: sha1 of `b"blob %d\0" % size` and the content, git's own name of the file.
         licence: of the weights.
         trained_on: what they were trained on.
+        md5: where that is what is known of it.
+        page: that tells people where it is.
     """
 
     name: str
-    base_url: str
-    git_blob_sha1: str
+    base_url: str | None
+    git_blob_sha1: str | None
     licence: str
     trained_on: str
+    md5: str | None = None
+    page: str | None = None
 
 
 class BundledFile(NamedTuple):
@@ -91,6 +101,31 @@ class EmbeddingModel(abc.ABC):
     @abc.abstractmethod
     def weight_file(self, spec: "EmbeddingSpec") -> PublishedFile | BundledFile:
         """The file that `weights="published"` means for this spec."""
+
+    def further_files(self, spec: "EmbeddingSpec") -> Mapping[str, PublishedFile]:
+        """Files that belong beside `weight_file`, by their names."""
+        return {}
+
+    def read_tensors(
+        self, content: bytes, spec: "EmbeddingSpec", *, name: str, beside: Beside
+    ) -> tuple[np.ndarray, ...]:
+        """The tensors in a weights file, float32, in the order of `layer_shapes`.
+
+        Every model reads what `l3core.weights.to_h5` writes; one whose authors publish another format
+        reads that, too. Nothing in a file may be executed.
+
+        Args:
+            content: of the file.
+            spec: of this model.
+            name: of the file, for people.
+            beside: gives a file that belongs beside it.
+
+        Raises:
+            WeightsError: it does not hold them.
+        """
+        from l3core.keras_files import read_h5
+
+        return read_h5(content, self.layer_shapes(spec), name=name)
 
     @abc.abstractmethod
     def layer_shapes(self, spec: "EmbeddingSpec") -> tuple[LayerShapes, ...]:
