@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from l3core.channels import Mix
+
 if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     import keras
 
     from l3core.models.dense import DenseWindows
     from l3core.models.stages import Stages
     from l3core.spec import EmbeddingSpec
+    from l3core.steps import Steps
 
 Beside = Callable[[str], bytes]
 """Name of a file that belongs beside another -> its content."""
@@ -77,6 +80,7 @@ class EmbeddingModel(abc.ABC):
         options: the `EmbeddingSpec.model_options` that it has, each with what it allows, default first.
         default_hop_s: hop in seconds where none is given.
         algorithm_version: raised whenever the same spec and weights give other values.
+        mix: "mean" of all channels, or the "first" one only.
         windows_per_second: what two ordinary CPU cores manage, for cutting work into shards.
     """
 
@@ -88,7 +92,12 @@ class EmbeddingModel(abc.ABC):
     options: Mapping[str, tuple[str, ...]] = {}
     default_hop_s: float = 0.1
     algorithm_version: int = 1
+    mix: Mix = "mean"
     windows_per_second: float = 15.0
+
+    def rate_hz(self, spec: "EmbeddingSpec") -> int:
+        """The rate of the signal that it takes, where that depends on an option."""
+        return self.sample_rate_hz
 
     @abc.abstractmethod
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
@@ -138,6 +147,18 @@ class EmbeddingModel(abc.ABC):
     def stages(self, spec: "EmbeddingSpec") -> "Stages | None":
         """What the network is made of, for engines that do not run Keras; None: they cannot run it."""
         return None
+
+    def steps(self, spec: "EmbeddingSpec") -> "Steps | None":
+        """The network's steps in time, of a model whose windows these are.
+
+        It has `l3core.windows.STEPS` as its only grid, and its front end takes windows with their
+        context, `(batch, reach)`, in which NaN is what lies outside of a recording.
+        """
+        return None
+
+    def rounds(self, spec: "EmbeddingSpec") -> bool:
+        """Whether its numbers are rounded on purpose, so that two right ones may differ by a step."""
+        return False
 
     def dense_windows(self, spec: "EmbeddingSpec") -> "DenseWindows | None":
         """How windows of the dense grid share work; None for a model whose windows cannot.
