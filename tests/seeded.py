@@ -27,3 +27,9 @@ def vggish() -> dict[str, np.ndarray]:
 def pca(scale: float) -> dict[str, np.ndarray]:
     """What upstream's .npz of principal components holds."""
     return script().vggish_pca(scale)
+
+
+@cache
+def soundnet() -> dict[str, dict[str, np.ndarray]]:
+    """What sound8.npy holds."""
+    return script().soundnet_weights()
