@@ -89,7 +89,7 @@ class SoundNet(EmbeddingModel):
     choices: Mapping[str, tuple] = {"grid": (STEPS,)}
     options: Mapping[str, tuple[str, ...]] = {"layer": tuple(LAST), "rate": tuple(RATES_HZ)}
     mix: Mix = "first"
-    windows_per_second = 100.0
+    windows_per_second = 200.0
 
     def rate_hz(self, spec: "EmbeddingSpec") -> int:
         """44,100 or 22,050."""

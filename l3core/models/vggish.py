@@ -63,7 +63,7 @@ PCA_LAYER = LayerShapes("pca", ((SIZE, SIZE), (SIZE,)))  # its eigenvectors, a r
 MAX_PCA_BYTES = 1 << 20
 BASE_URL = "https://storage.googleapis.com/audioset/"
 LICENCE = "Apache-2.0"
-TRAINED_ON = "YouTube-8M, its audio"
+TRAINED_ON = "YouTube, what became YouTube-8M"
 CHECKPOINT = PublishedFile("vggish_model.ckpt", BASE_URL, None, LICENCE, TRAINED_ON)
 PCA = PublishedFile(
     "vggish_pca_params.npz",
@@ -85,7 +85,7 @@ class VGGish(EmbeddingModel):
     choices: Mapping[str, tuple] = {"embedding_size": (SIZE,), "grid": ("paper", "nocenter", "center")}
     options: Mapping[str, tuple[str, ...]] = {"variant": VARIANTS}
     default_hop_s = 0.96
-    windows_per_second = 20.0
+    windows_per_second = 60.0
 
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
         """128."""
