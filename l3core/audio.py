@@ -1,7 +1,8 @@
 """Recordings: what a file says of itself, and its samples as mono float32, any part of it.
 
 Decoding is libsndfile's, in another process (`l3core.decoder`). Several channels are averaged before
-anything else is done with them, as openl3 and the paper's code do.
+anything else is done with them, as openl3 and the paper's code do, or the first one is taken, where a
+model wants that.
 """
 
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
+from l3core.channels import Mix, to_mono
 from l3core.decoded import DecodedFile, DecodingError
 from l3core.decoder import DecoderLostError
 from l3core.decoding_child import DECODE_FRAMES
@@ -59,6 +61,9 @@ def seeks_exactly(info: AudioInfo) -> bool:
 class Source(Protocol):
     """Anything with mono samples to embed: a decoded file, or an array in memory."""
 
+    mix: Mix
+    """How channels become one; to be set before anything is read."""
+
     @property
     def info(self) -> AudioInfo:
         """Rate, channels and length."""
@@ -68,7 +73,7 @@ class Source(Protocol):
         """Why `read` gave less than it was asked for; None while it has not."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames `[start, stop)`, averaged over channels, float32; less where the recording breaks."""
+        """Frames `[start, stop)`, mono, float32; less where the recording breaks."""
 
 
 class ArraySource:
@@ -83,10 +88,24 @@ class ArraySource:
             )
         if not np.issubdtype(audio.dtype, np.floating):
             raise ValueError(f"audio must be floating point in [-1, 1], got dtype {audio.dtype}")
-        mono = audio if audio.ndim == 1 else audio.mean(axis=1)
-        self._mono = np.ascontiguousarray(mono, dtype=np.float32)
+        self._audio = audio
+        self._take("mean")
         channels = 1 if audio.ndim == 1 else audio.shape[1]
-        self.info = AudioInfo(sample_rate_hz, channels, len(mono), "array")
+        self.info = AudioInfo(sample_rate_hz, channels, len(audio), "array")
+
+    @property
+    def mix(self) -> Mix:
+        """See `Source`."""
+        return self._mix
+
+    @mix.setter
+    def mix(self, mix: Mix) -> None:
+        if mix != self._mix:
+            self._take(mix)
+
+    def _take(self, mix: Mix) -> None:
+        self._mix: Mix = mix
+        self._mono = np.ascontiguousarray(to_mono(self._audio, mix), dtype=np.float32)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `[start, stop)`."""
@@ -123,6 +142,7 @@ class Recording:
             self._file.close()
             raise
         self.damage: str | None = None
+        self.mix: Mix = "mean"
         self._seeks = seeks_exactly(self.info)
         self._kept: np.ndarray = np.empty(0, np.float32)  # what was read last
         self._kept_start = 0
@@ -177,7 +197,7 @@ class Recording:
         self._lost = True
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames `[start, stop)`, averaged over channels, float32.
+        """Frames `[start, stop)`, mono, float32.
 
         Where the file ends or breaks before `stop` there are less, and `damage` says why.
 
@@ -261,7 +281,7 @@ class Recording:
             raise AudioError("unreadable", f"{error}, and decodes otherwise each time")
 
     def _mono(self, frames: np.ndarray) -> np.ndarray:
-        mono = frames[:, 0].copy() if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+        mono = to_mono(frames, self.mix)
         if not np.isfinite(mono).all():
             raise AudioError("unreadable", f"NaN or infinite samples after frame {self._position}")
         return mono

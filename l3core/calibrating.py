@@ -68,7 +68,7 @@ def hear(found: Iterable[StoredObject], spec: EmbeddingSpec) -> Heard:
 
 
 def _windows_of(listed: StoredObject, spec: EmbeddingSpec) -> np.ndarray:
-    grid, rate = spec.window_grid, spec.network.sample_rate_hz
+    grid, rate = spec.window_grid, spec.sample_rate_hz
     windows = [np.empty((0, grid.window_samples), np.float32)]
     with open_pinned(listed) as file, Recording(file) as recording:
         resampling = Resampling(recording.info.sample_rate_hz, rate, spec.resampler)

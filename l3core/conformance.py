@@ -73,9 +73,8 @@ def starts(window_samples: int) -> np.ndarray:
 
 def embed_noise(spec: EmbeddingSpec, engine: Engine) -> np.ndarray:
     """The noise's vectors, float32 `(WINDOWS, d)`."""
-    model = spec.network
-    signal = noise(model.sample_rate_hz, model.window_samples)
-    return compute(engine, signal, starts(model.window_samples))
+    window_samples = spec.window_grid.window_samples
+    return compute(engine, noise(spec.sample_rate_hz, window_samples), starts(window_samples))
 
 
 def make_reference(spec: EmbeddingSpec, weights: Weights) -> np.ndarray:
@@ -93,7 +92,7 @@ def make_reference(spec: EmbeddingSpec, weights: Weights) -> np.ndarray:
 def deviation(spec: EmbeddingSpec, vectors: np.ndarray, reference: np.ndarray) -> Deviation:
     """Compare vectors with the reference's, both `(windows, d)`."""
     found, expected = vectors.astype(np.float64), reference.astype(np.float64)
-    if spec.precision == "float32":
+    if spec.precision == "float32" and not spec.network.rounds(spec):
         distance = np.linalg.norm(found - expected, axis=1)
         return Deviation("relative_l2", _largest(distance, _length(expected)), FLOAT32_LIMIT)
     limit = INT8_LIMIT if spec.precision == "int8" else MIXED_LIMIT

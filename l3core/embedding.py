@@ -112,7 +112,7 @@ class Embedder:
 
     def resampling(self, info: AudioInfo) -> Resampling:
         """From a recording's rate to the model's."""
-        return Resampling(info.sample_rate_hz, self.spec.network.sample_rate_hz, self.spec.resampler)
+        return Resampling(info.sample_rate_hz, self.spec.sample_rate_hz, self.spec.resampler)
 
     def window_count(self, info: AudioInfo) -> int:
         """Windows of a recording."""
@@ -121,7 +121,7 @@ class Embedder:
     def start_s(self, info: AudioInfo, windows: range) -> np.ndarray:
         """Start times of windows of a recording, float64 `(windows,)`, seconds."""
         samples = self.resampling(info).length(info.frames)
-        return self.grid.starts(samples, windows) / self.spec.network.sample_rate_hz
+        return self.grid.starts(samples, windows) / self.spec.sample_rate_hz
 
     def segments(self, source: Source, windows: range | None = None) -> Iterator[Segment]:
         """The recording cut in segments, all of it or the windows asked for.
@@ -129,6 +129,7 @@ class Embedder:
         Raises:
             AudioError: from the source, after the segments before it.
         """
+        source.mix = self.spec.network.mix
         if windows is None:
             windows = range(self.window_count(source.info))
         return cut_segments(

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from l3core.segments import Segment
+from l3core.windows import WindowGrid
 
 K = TypeVar("K")
 
@@ -55,6 +56,25 @@ def pack(
                 yield packer.flush()
     if packer.free < batch_size:
         yield packer.flush()
+
+
+def with_context(
+    signal: np.ndarray, starts: np.ndarray, grid: WindowGrid
+) -> tuple[np.ndarray, np.ndarray]:
+    """A signal that is a whole recording, with what its windows' context needs around it.
+
+    Args:
+        signal: float32 `(samples,)`; a batch that was packed has its context, and stays as it is.
+        starts: int32 `(windows,)`.
+        grid: of the windows.
+    """
+    if grid.context == (0, 0):
+        return signal, starts
+    before = max(0, grid.context[0] - int(starts.min()))
+    behind = max(0, int(starts.max()) + grid.window_samples + grid.context[1] - len(signal))
+    if before or behind:
+        signal = np.pad(signal, (before, behind), constant_values=grid.outside)
+    return signal, starts + np.int32(before)
 
 
 class _Packer(Generic[K]):

@@ -1,7 +1,9 @@
 """Fetching published weights: once, from their public address, verified, into the user's cache.
 
-What is downloaded is held against git's own name for the file (`PublishedFile.git_blob_sha1`), so a
-file cut short, altered on the way or replaced at its address is refused.
+What is downloaded is held against the file's published digest (`PublishedFile.git_blob_sha1`, `md5`), so
+a file cut short, altered on the way or replaced at its address is refused. Of a file whose digest nobody
+publishes the SHA-256 is written beside it when it is first here, as `sha256sum` writes it, and holds
+from then on: what cannot be known is whether it was right the first time.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import requests
 import urllib3
@@ -25,6 +28,8 @@ ATTEMPTS = 3
 _CHUNK = 1 << 18
 
 Progress = Callable[[int, int | None], None]
+# `unheld`: there, and neither a published digest nor one of a first use says what it should be.
+State = Literal["not fetched", "cached", "unheld", "damaged"]
 
 
 def cache_dir() -> Path:
@@ -33,10 +38,13 @@ def cache_dir() -> Path:
     return Path(base) / "l3flow" / "weights"
 
 
-def address(file: PublishedFile) -> str:
-    """Where a file is fetched from; `$L3FLOW_WEIGHTS_URL` names a mirror's folder instead."""
+def address(file: PublishedFile) -> str | None:
+    """Where a file is fetched from; `$L3FLOW_WEIGHTS_URL` names a mirror's folder instead.
+
+    None: only people can fetch it.
+    """
     base = os.environ.get(URL_VARIABLE) or file.base_url
-    return base.rstrip("/") + "/" + file.name
+    return base.rstrip("/") + "/" + file.name if base else None
 
 
 def git_blob_sha1(content: bytes) -> str:
@@ -44,15 +52,57 @@ def git_blob_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def is_there(file: PublishedFile) -> bool:
-    """Whether the cache has a file of this name."""
-    return (cache_dir() / file.name).is_file()
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def is_cached(file: PublishedFile) -> bool:
-    """Whether the cache has the file, whole and unaltered."""
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Digest(NamedTuple):
+    """What a file's content should be.
+
+    Attributes:
+        kind: how it is computed, for people.
+        value: hexadecimal; what is no digest fits no file.
+        compute: content -> value.
+        pinned: whether it is published, and not that of a first use.
+    """
+
+    kind: str
+    value: str
+    compute: Callable[[bytes], str]
+    pinned: bool
+
+
+def digest_of(file: PublishedFile) -> Digest | None:
+    """What a file should be; None if that is not known before it is first here."""
+    if file.git_blob_sha1:
+        return Digest("git blob sha1", file.git_blob_sha1, git_blob_sha1, True)
+    if file.md5:
+        return Digest("md5", file.md5, _md5, True)
+    try:
+        words = record(file).read_text(errors="replace").split()
+    except FileNotFoundError:
+        return None
+    return Digest("sha256", words[0] if words else "nothing", _sha256, False)
+
+
+def record(file: PublishedFile) -> Path:
+    """Where the digest of a first use is kept."""
+    return cache_dir() / f"{file.name}.sha256"
+
+
+def state(file: PublishedFile) -> State:
+    """How the cache has a file."""
     path = cache_dir() / file.name
-    return path.is_file() and git_blob_sha1(path.read_bytes()) == file.git_blob_sha1
+    if not path.is_file():
+        return "not fetched"
+    digest = digest_of(file)
+    if digest is None:
+        return "unheld"
+    return "cached" if digest.compute(path.read_bytes()) == digest.value else "damaged"
 
 
 def fetch(
@@ -69,9 +119,15 @@ def fetch(
         FetchError: it could not be had; the message says what to put where.
     """
     path = cache_dir() / file.name
-    if is_cached(file):
+    found = state(file)
+    if found == "unheld":
+        _hold(file, path.read_bytes())
+    if found in ("cached", "unheld"):
         return path
     url = address(file)
+    if url is None:
+        raise FetchError(f"{_by_hand(file, found)} ({file.page}): {_instead(file)}")
+    digest = digest_of(file)
     deadline = time.monotonic() + deadline_s
     problem = "the deadline passed"
     for attempt in range(ATTEMPTS):
@@ -88,18 +144,41 @@ def fetch(
         except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
             problem = _brief(error)
         else:
-            found = git_blob_sha1(content)
-            if found == file.git_blob_sha1:
+            if digest is None or digest.compute(content) == digest.value:
                 _keep(path, content)
+                if digest is None:
+                    _hold(file, content)
                 return path
             problem = (
-                f"got {len(content)} bytes with git blob sha1 {found}, expected {file.git_blob_sha1}"
+                f"got {len(content)} bytes with {digest.kind} {digest.compute(content)}, "
+                f"expected {digest.value}"
             )
+            if not digest.pinned:
+                problem += f" as first used here; remove {record(file)} to take the new one"
     raise FetchError(
-        f"could not fetch {url} ({problem}). Without a network: put {file.name} at {path} "
-        "(it is checked when used), name a weights file with --weights FILE.h5, "
+        f"could not fetch {url} ({problem}). Without a network: {_instead(file)}, "
         "or take --model edgel3-sea-64, whose weights are included"
     )
+
+
+def _by_hand(file: PublishedFile, found: State) -> str:
+    if found == "damaged":
+        return f"{file.name} is another than when it was first used; remove {record(file)} to take it"
+    return f"{file.name} can be fetched by hand only"
+
+
+def _instead(file: PublishedFile) -> str:
+    """What to do without fetching."""
+    extension = file.name.removesuffix(".gz").rpartition(".")[2]
+    return (
+        f"put {file.name} at {cache_dir() / file.name} (it is checked when used), "
+        f"name a weights file with --weights FILE.{extension}"
+    )
+
+
+def _hold(file: PublishedFile, content: bytes) -> None:
+    """Keep the digest of a first use, as `sha256sum --check` reads it."""
+    _keep(record(file), f"{_sha256(content)}  {file.name}\n".encode())
 
 
 def _brief(error: Exception) -> str:

@@ -19,7 +19,8 @@ class Segment(NamedTuple):
     """Windows that follow one another, and the signal that they lie on.
 
     Attributes:
-        signal: float32 `(samples,)` at the model's rate, zeros outside the recording included.
+        signal: float32 `(samples,)` at the model's rate; what lies outside the recording is
+            `WindowGrid.outside`.
         starts: int64 `(windows,)`, each window's first sample within `signal`.
         silent: bool `(windows,)`, true where every source sample of the window is zero.
         follows_by: samples from the last window of the segment before to the first of this one, where
@@ -55,7 +56,7 @@ def cut_segments(
     last_stop = offset + (windows.stop - 1) * hop + length + after
     last_block = (min(samples, last_stop) - 1) // block_length
     first_block = min(max(0, first_start) // block_length, last_block)
-    tape = _Tape(first_start)
+    tape = _Tape(first_start, grid.outside)
     next_window = windows.start
     follows_by = None
     for index in range(first_block, last_block + 1):
@@ -75,7 +76,7 @@ def cut_segments(
         broken = len(block) < min(block_length, rest)
         broken |= rest <= block_length and source.damage is not None
         if index == last_block and not broken:
-            ready = windows.stop  # whatever lies behind the end is zeros
+            ready = windows.stop  # what lies behind the end is known
         else:
             ready = (tape.end - length - after - offset) // hop + 1
         for some in _runs(range(next_window, min(ready, windows.stop)), grid):
@@ -107,11 +108,12 @@ def _runs(windows: range, grid: WindowGrid) -> Iterator[range]:
 
 
 class _Tape:
-    """The part of a signal that windows still need; zeros stand for what lies outside."""
+    """The part of a signal that windows still need; `outside` stands for what lies outside."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, outside: float) -> None:
         self._start = start
-        self._signal: np.ndarray = np.zeros(max(0, -start), dtype=np.float32)
+        self._outside = outside
+        self._signal: np.ndarray = np.full(max(0, -start), outside, dtype=np.float32)
 
     @property
     def end(self) -> int:
@@ -128,7 +130,8 @@ class _Tape:
     def cut(self, start: int, stop: int) -> np.ndarray:
         """Samples `[start, stop)`."""
         signal = self._signal[max(0, start - self._start) : stop - self._start]
-        return np.pad(signal, (0, stop - start - len(signal))) if len(signal) < stop - start else signal
+        lacking = stop - start - len(signal)
+        return np.pad(signal, (0, lacking), constant_values=self._outside) if lacking else signal
 
     def forget(self, before: int) -> None:
         """Drop samples before `before`."""

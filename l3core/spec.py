@@ -16,9 +16,11 @@ from l3core.errors import SpecError
 from l3core.models import MODELS, EmbeddingModel
 from l3core.models.dense import DenseWindows
 from l3core.resampling import RESAMPLERS, resampler_major_version
-from l3core.windows import DENSE, WindowGrid, hop_in_samples
+from l3core.steps import Steps
+from l3core.windows import DENSE, STEPS, WindowGrid, hop_in_samples
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "int8")
+STEP_TOLERANCE_S = 1e-5  # of a hop that somebody types
 _MODEL_FIELDS = ("input_repr", "content", "embedding_size", "grid", "frontend")
 
 
@@ -39,7 +41,7 @@ class EmbeddingSpec:
         precision: of the network's arithmetic; int8 needs weights of `l3flow weights quantise`.
         resampler: one of `l3core.resampling.RESAMPLERS`.
         engine: what runs the network, one of `l3core.engines.ENGINES`.
-        model_options: further options of the model.
+        model_options: further options of the model; those that are not given are filled in.
 
     Raises:
         SpecError: a value that does not exist or that this model does not have.
@@ -77,26 +79,49 @@ class EmbeddingSpec:
                 f"engine {self.engine} computes in {', '.join(ENGINES[self.engine].precisions)}, "
                 f"got {self.precision!r}",
             )
+        if ENGINES[self.engine].needs_stages and self.network.stages(self) is None:
+            raise SpecError("engine", f"{self.engine} cannot run model {self.model}")
         if self.grid == DENSE and not ENGINES[self.engine].dense:
             able = ", ".join(name for name, engine in ENGINES.items() if engine.dense)
             raise SpecError("grid", f"dense needs engine {able}, got {self.engine}")
+        self._check_options()
         self._check_hop()
         self._check_weights()
+
+    def _check_options(self) -> None:
+        options = self.network.options
         for option in self.model_options:
-            raise SpecError("model_options", f"model {self.model} has no option {option!r}")
+            if option not in options:
+                near = difflib.get_close_matches(str(option), options, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise SpecError("model_options", f"model {self.model} has no option {option!r}{hint}")
+        chosen = {}
+        for option, allowed in options.items():
+            value = self.model_options.get(option, allowed[0])
+            try:
+                chosen[option] = _check("model_options", value, allowed)
+            except SpecError as error:
+                raise SpecError("model_options", f"{option} {error.problem}") from None
+        object.__setattr__(self, "model_options", chosen)
 
     def _check_hop(self) -> None:
         hop_s = self.network.default_hop_s if self.hop_s is None else self.hop_s
         if isinstance(hop_s, bool) or not isinstance(hop_s, Real):
             raise SpecError("hop_s", f"needs a number of seconds, got {hop_s!r}")
         try:
-            hop_in_samples(float(hop_s), self.network.sample_rate_hz)
+            hop_in_samples(float(hop_s), self.sample_rate_hz)
         except (ValueError, OverflowError) as error:
             raise SpecError("hop_s", str(error).removeprefix("hop ")) from None
         hop_s = float(hop_s)
         if self.dense:
             columns = self.dense.hop_columns(hop_s)
-            hop_s = columns * self.dense.stride_samples / self.network.sample_rate_hz
+            hop_s = columns * self.dense.stride_samples / self.sample_rate_hz
+        if self.steps:
+            step_s = self.steps.stride / self.sample_rate_hz
+            if self.hop_s is not None and abs(hop_s - step_s) > STEP_TOLERANCE_S:
+                problem = f"the steps of model {self.model} are {step_s:.6g} s apart here, got {hop_s:g}"
+                raise SpecError("hop_s", problem)
+            hop_s = step_s
         object.__setattr__(self, "hop_s", hop_s)
 
     def _check_weights(self) -> None:
@@ -120,6 +145,16 @@ class EmbeddingSpec:
         return self.network.embedding_size(self)
 
     @property
+    def sample_rate_hz(self) -> int:
+        """Of the signal that the model takes."""
+        return self.network.rate_hz(self)
+
+    @property
+    def steps(self) -> Steps | None:
+        """The network's steps in time, where these are the windows."""
+        return self.network.steps(self) if self.grid == STEPS else None
+
+    @property
     def dense(self) -> DenseWindows | None:
         """How windows share work, where `grid` is the dense one."""
         return self.network.dense_windows(self) if self.grid == DENSE else None
@@ -130,10 +165,18 @@ class EmbeddingSpec:
         assert self.grid is not None
         assert self.hop_s is not None
         dense = self.dense
+        if self.steps:
+            return WindowGrid(
+                kind=STEPS,
+                window_samples=self.steps.stride,
+                hop_samples=self.steps.stride,
+                context=self.steps.context,
+                steps=self.steps,
+            )
         if dense:
             hop_samples = dense.hop_columns(self.hop_s) * dense.stride_samples
         else:
-            hop_samples = hop_in_samples(self.hop_s, self.network.sample_rate_hz)
+            hop_samples = hop_in_samples(self.hop_s, self.sample_rate_hz)
         return WindowGrid(
             kind=self.grid,
             window_samples=self.network.window_samples,
@@ -164,6 +207,9 @@ class EmbeddingSpec:
             or (spec_field.name == "model" and self.model != "l3")
         }
         given.pop("weights", None)
+        if "model_options" in given:
+            usual = defaults.model_options
+            given["model_options"] = {k: v for k, v in self.model_options.items() if v != usual[k]}
         dense = {"dense_version": self.dense.version} if self.dense else {}
         return {
             "spec": given,

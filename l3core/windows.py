@@ -1,7 +1,8 @@
 """The window grids: how many windows a signal has, and where each one starts.
 
 Everything here counts samples at the model's own rate. A start may be negative and a window may reach
-past the end of the signal; what lies outside the signal is zeros.
+past the end of the signal; what lies outside the signal is zeros, except for `steps`, whose network is
+told where the signal begins and ends.
 
     center     openl3's default: half a window of zeros in front, so that window `i` is centred on
                sample `i * hop`; zeros after the end until the last sample is in a window.
@@ -10,6 +11,8 @@ past the end of the signal; what lies outside the signal is zeros.
                signal shorter than a window stands in the middle of its zeros.
     dense      as nocenter, with a hop that lets windows share a network's work: only for models that
                have it (`l3core.dense`).
+    steps      a network's own steps in time, side by side: only for models that have them
+               (`l3core.steps`).
 
 A signal without samples has no windows; any other has at least one.
 """
@@ -19,8 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from l3core.steps import Steps
+
 GRIDS = ("center", "nocenter", "paper")
 DENSE = "dense"
+STEPS = "steps"
 MAX_HOP_S = 86_400
 
 
@@ -29,20 +35,23 @@ class WindowGrid:
     """Windows of `window_samples` every `hop_samples`.
 
     Attributes:
-        kind: one of `GRIDS`, or `DENSE`.
+        kind: one of `GRIDS`, `DENSE` or `STEPS`.
         window_samples: length of a window, samples.
         hop_samples: distance of two starts, samples, >= 1; may exceed the window (gaps).
         context: samples (before, after) a window that its vector depends on, too.
+        steps: of a network, where these are the windows.
     """
 
     kind: str
     window_samples: int
     hop_samples: int
     context: tuple[int, int] = (0, 0)
+    steps: Steps | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in (*GRIDS, DENSE):
-            raise ValueError(f"grid must be one of {', '.join((*GRIDS, DENSE))}, got {self.kind!r}")
+        kinds = (*GRIDS, DENSE, STEPS)
+        if self.kind not in kinds:
+            raise ValueError(f"grid must be one of {', '.join(kinds)}, got {self.kind!r}")
         if self.window_samples < 1 or self.hop_samples < 1:
             raise ValueError(
                 "window and hop must be at least one sample, "
@@ -53,6 +62,8 @@ class WindowGrid:
         """Number of windows of a signal of `samples` samples."""
         if samples <= 0:
             return 0
+        if self.steps:
+            return self.steps.count(samples)
         if self.kind == "center":
             samples += self.window_samples // 2
         rest = samples - self.window_samples
@@ -68,7 +79,12 @@ class WindowGrid:
             return -(self.window_samples // 2)
         if self.kind == "paper" and samples < self.window_samples:
             return -((self.window_samples - samples) // 2)
-        return 0
+        return self.steps.offset if self.steps else 0
+
+    @property
+    def outside(self) -> float:
+        """What stands for a sample outside of a recording: steps must see where it begins and ends."""
+        return math.nan if self.steps else 0.0
 
     def starts(self, samples: int, windows: range | None = None) -> np.ndarray:
         """First sample of each window, int64 `(windows,)`; only those of `windows` if it is given."""

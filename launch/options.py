@@ -224,7 +224,7 @@ def say_hop(args: argparse.Namespace, spec: EmbeddingSpec) -> None:
     asked = spec.network.default_hop_s if args.hop_s is None else args.hop_s
     if args.quiet or asked == spec.hop_s or spec.dense is None:
         return
-    step_s = spec.dense.stride_samples / spec.network.sample_rate_hz
+    step_s = spec.dense.stride_samples / spec.sample_rate_hz
     print(
         f"l3flow: note: --hop {asked:g}: dense windows of {spec.model} are whole multiples of "
         f"{step_s:.3g} s apart, the nearest is {spec.hop_s:.3g} s",

@@ -20,7 +20,8 @@ The weights of the models.
 actions:
   list            what there is, where it comes from, whether it is on this machine
   fetch  [NAME]   download published weights into the cache (all of a model's, or those named)
-  verify [NAME]   check the files on this machine against their published digests
+  verify [NAME]   check the files on this machine against their digests: pinned, published and known
+                  to l3flow; or first use, kept when the file was first on this machine
   export FILE.h5  write the weights of a spec in openl3's published layout
   quantise        write them with what --precision int8 needs, calibrated on recordings
 
@@ -70,31 +71,30 @@ def _chosen(names: Sequence[str]) -> list[tuple[str, PublishedFile | BundledFile
     return [(name, known[name]) for name in names or known]
 
 
-def _state(file: PublishedFile | BundledFile) -> tuple[str, Path]:
-    """(included, cached, damaged or missing; where)."""
-    from l3core.published import cache_dir, is_cached
+def _state(file: PublishedFile | BundledFile) -> tuple[str, str, Path]:
+    """(included, cached, unheld, damaged or not fetched; whose digest says so; where)."""
+    from l3core.published import cache_dir, digest_of, state
     from l3core.storage import sha256_of
 
     if isinstance(file, BundledFile):
         whole = file.path.is_file() and sha256_of(str(file.path)) == file.sha256
-        return "included" if whole else "damaged", file.path
-    path = cache_dir() / file.name
-    if not path.exists():
-        return "not fetched", path
-    return "cached" if is_cached(file) else "damaged", path
+        return "included" if whole else "damaged", "pinned", file.path
+    digest = digest_of(file)
+    held = "pinned" if digest and digest.pinned else "first use"
+    return state(file), held, cache_dir() / file.name
 
 
 def _list(args: argparse.Namespace) -> int:
     rows = []
     for model, name, file in _files():
-        state, path = _state(file)
-        row = {"model": model.name, "name": name, "state": state, "path": str(path)}
+        state, digest, path = _state(file)
+        row = {"model": model.name, "name": name, "state": state, "digest": digest, "path": str(path)}
         rows.append(row | {"licence": file.licence, "trained_on": file.trained_on})
     if args.json:
         _print_json(rows)
         return 0
     for row in rows:
-        print("{model:14} {name:13} {state:12} {licence:10} {trained_on}".format(**row))
+        print("{model:14} {name:13} {state:12} {digest:10} {licence:11} {trained_on}".format(**row))
     return 0
 
 
@@ -107,7 +107,7 @@ def _fetch(args: argparse.Namespace) -> int:
             fetched.append({"name": name, "path": str(file.path)})
             continue
         if not (args.quiet or args.json):
-            print(f"{name}: {address(file)}")
+            print(f"{name}: {address(file) or file.page}")
         path = fetch(file, progress=None if args.quiet or args.json else _show)
         fetched.append({"name": name, "path": str(path)})
         if not (args.quiet or args.json):
@@ -126,12 +126,12 @@ def _show(done: int, total: int | None) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     checked = [(name, *_state(file)) for name, file in _chosen(args.names)]
-    damaged = [name for name, state, _ in checked if state == "damaged"]
+    damaged = [name for name, state, *_ in checked if state == "damaged"]
     if args.json:
-        _print_json([{"name": n, "state": s, "path": str(p)} for n, s, p in checked])
+        _print_json([{"name": n, "state": s, "digest": d, "path": str(p)} for n, s, d, p in checked])
     elif not args.quiet:
-        for name, state, path in checked:
-            print(f"{name:13} {state:12} {path}")
+        for name, state, digest, path in checked:
+            print(f"{name:13} {state:12} {digest:10} {path}")
     if damaged:
         raise FetchError(
             f"damaged: {', '.join(damaged)}; "

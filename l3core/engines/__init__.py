@@ -50,12 +50,14 @@ class EngineInfo(NamedTuple):
             that names those beside each other, for `load(..., device=NAME)`; and a `limit_memory(mb)`.
         precisions: values of `EmbeddingSpec.precision` that it knows.
         dense: whether it computes the windows of the dense grid (`l3core.dense`), too.
+        needs_stages: whether it runs only what `EmbeddingModel.stages` describes.
         extra: of l3flow, and the package in it that the engine needs; None: l3flow has all.
     """
 
     module: str
     precisions: tuple[str, ...]
     dense: bool = False
+    needs_stages: bool = False
     extra: str | None = None
 
 
@@ -64,7 +66,11 @@ ENGINES: dict[str, EngineInfo] = {
         "l3core.engines.tensorflow", ("float32", "mixed_bfloat16", "mixed_float16"), dense=True
     ),
     "openvino": EngineInfo(
-        "l3core.engines.openvino", ("float32", "mixed_bfloat16", "int8"), dense=True, extra="openvino"
+        "l3core.engines.openvino",
+        ("float32", "mixed_bfloat16", "int8"),
+        dense=True,
+        needs_stages=True,
+        extra="openvino",
     ),
 }
 

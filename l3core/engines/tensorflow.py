@@ -15,6 +15,7 @@ from l3core.engines.probing import best_batch_size, engine_speed
 from l3core.engines.tensorflow_dense import DenseTensorFlowEngine
 from l3core.errors import OutOfMemoryError, UsageError
 from l3core.logs import say
+from l3core.packing import with_context
 from l3core.spec import EmbeddingSpec
 from l3core.weights import Weights
 
@@ -62,11 +63,12 @@ class TensorFlowEngine:
         self._fixed = fixed
         self._memory = place.removeprefix("/device:") if place else "GPU:0"
         self._there: Any = partial(tf.device, place) if place else nullcontext
-        model = spec.network
+        model, grid = spec.network, spec.window_grid
+        self._grid = grid
         with self._there():
             # Keras layers hold their variables weakly in a function: something must keep them alive
             self._layers = (model.build_frontend(spec), _with_policy(spec, weights, folded=folded))
-            self._offsets = tf.range(model.window_samples, dtype=tf.int32)
+            self._offsets = tf.range(-grid.context[0], grid.window_samples + grid.context[1])
         self._compiled = self._compile(batch_size, xla=False)
 
     @property
@@ -110,13 +112,15 @@ class TensorFlowEngine:
     def __call__(self, signal: np.ndarray | tf.Tensor, starts: np.ndarray) -> np.ndarray:
         """See `l3core.engines.Engine`."""
         windows = len(starts)
+        if isinstance(signal, np.ndarray):
+            signal, starts = with_context(signal, starts, self._grid)
         embed, batch_size, _ = self._compiled
         if self._fixed:
             if windows > batch_size:  # a thread that shares this engine has halved it meanwhile
                 raise OutOfMemoryError(
                     f"{self.device} takes {batch_size} windows at once, got {windows}"
                 )
-            starts = np.pad(starts, (0, batch_size - windows))
+            starts = np.pad(starts, (0, batch_size - windows), mode="edge")
         try:
             with self._there():
                 return embed(tf.convert_to_tensor(signal), tf.constant(starts)).numpy()[:windows]

@@ -6,11 +6,13 @@ of `l3core.models`.
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from l3core.channels import Mix
 
 if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     import keras
@@ -18,6 +20,10 @@ if TYPE_CHECKING:  # Keras is loaded by whoever builds a network, on a worker
     from l3core.models.dense import DenseWindows
     from l3core.models.stages import Stages
     from l3core.spec import EmbeddingSpec
+    from l3core.steps import Steps
+
+Beside = Callable[[str], bytes]
+"""Name of a file that belongs beside another -> its content."""
 
 
 class LayerShapes(NamedTuple):
@@ -30,19 +36,26 @@ class LayerShapes(NamedTuple):
 class PublishedFile(NamedTuple):
     r"""A weights file at a public address.
 
+    Of a file without a digest here, the one that it had when it was first on a machine is kept there,
+    and holds from then on.
+
     Attributes:
         name: the file's name, below `base_url`.
-        base_url: where its authors publish it.
+        base_url: where its authors publish it; None where only people can fetch it, from `page`.
         git_blob_sha1: sha1 of `b"blob %d\0" % size` and the content, git's own name of the file.
         licence: of the weights.
         trained_on: what they were trained on.
+        md5: where that is what is known of it.
+        page: that tells people where it is.
     """
 
     name: str
-    base_url: str
-    git_blob_sha1: str
+    base_url: str | None
+    git_blob_sha1: str | None
     licence: str
     trained_on: str
+    md5: str | None = None
+    page: str | None = None
 
 
 class BundledFile(NamedTuple):
@@ -64,8 +77,10 @@ class EmbeddingModel(abc.ABC):
         window_samples: samples of one window at that rate.
         choices: the fields of `EmbeddingSpec` that this model has, each with what it allows, the
             default first. A field that is not here must be left alone.
+        options: the `EmbeddingSpec.model_options` that it has, each with what it allows, default first.
         default_hop_s: hop in seconds where none is given.
         algorithm_version: raised whenever the same spec and weights give other values.
+        mix: "mean" of all channels, or the "first" one only.
         windows_per_second: what two ordinary CPU cores manage, for cutting work into shards.
     """
 
@@ -74,9 +89,15 @@ class EmbeddingModel(abc.ABC):
     sample_rate_hz: int
     window_samples: int
     choices: Mapping[str, tuple[Any, ...]]
+    options: Mapping[str, tuple[str, ...]] = {}
     default_hop_s: float = 0.1
     algorithm_version: int = 1
+    mix: Mix = "mean"
     windows_per_second: float = 15.0
+
+    def rate_hz(self, spec: "EmbeddingSpec") -> int:
+        """The rate of the signal that it takes, where that depends on an option."""
+        return self.sample_rate_hz
 
     @abc.abstractmethod
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
@@ -90,6 +111,31 @@ class EmbeddingModel(abc.ABC):
     def weight_file(self, spec: "EmbeddingSpec") -> PublishedFile | BundledFile:
         """The file that `weights="published"` means for this spec."""
 
+    def further_files(self, spec: "EmbeddingSpec") -> Mapping[str, PublishedFile]:
+        """Files that belong beside `weight_file`, by their names."""
+        return {}
+
+    def read_tensors(
+        self, content: bytes, spec: "EmbeddingSpec", *, name: str, beside: Beside
+    ) -> tuple[np.ndarray, ...]:
+        """The tensors in a weights file, float32, in the order of `layer_shapes`.
+
+        Every model reads what `l3core.weights.to_h5` writes; one whose authors publish another format
+        reads that, too. Nothing in a file may be executed.
+
+        Args:
+            content: of the file.
+            spec: of this model.
+            name: of the file, for people.
+            beside: gives a file that belongs beside it.
+
+        Raises:
+            WeightsError: it does not hold them.
+        """
+        from l3core.keras_files import read_h5
+
+        return read_h5(content, self.layer_shapes(spec), name=name)
+
     @abc.abstractmethod
     def layer_shapes(self, spec: "EmbeddingSpec") -> tuple[LayerShapes, ...]:
         """The layers of a weights file, in its order."""
@@ -101,6 +147,18 @@ class EmbeddingModel(abc.ABC):
     def stages(self, spec: "EmbeddingSpec") -> "Stages | None":
         """What the network is made of, for engines that do not run Keras; None: they cannot run it."""
         return None
+
+    def steps(self, spec: "EmbeddingSpec") -> "Steps | None":
+        """The network's steps in time, of a model whose windows these are.
+
+        It has `l3core.windows.STEPS` as its only grid, and its front end takes windows with their
+        context, `(batch, reach)`, in which NaN is what lies outside of a recording.
+        """
+        return None
+
+    def rounds(self, spec: "EmbeddingSpec") -> bool:
+        """Whether its numbers are rounded on purpose, so that two right ones may differ by a step."""
+        return False
 
     def dense_windows(self, spec: "EmbeddingSpec") -> "DenseWindows | None":
         """How windows of the dense grid share work; None for a model whose windows cannot.

@@ -5,7 +5,6 @@ between the blocks (Cramer et al. 2019, section 3; facts of the published `openl
 runs on any Keras backend: nothing here is TensorFlow's.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from l3core.models.base import LayerShapes
+from l3core.models.drawing import he_normal
 
 if TYPE_CHECKING:
     import keras
 
 BATCH_NORM_EPSILON = 1e-3
-# How `random:SEED` draws; a new scheme gets a new number, so that old seeds keep their meaning.
-RANDOM_SCHEME = "l3flow-random-v1"
 # Stated wherever it counts, not taken from the user's keras.json.
 DATA_FORMAT = "channels_last"
 POOLED_AFTER = (1, 3, 5)  # the convolutions that a pooling follows
@@ -202,11 +200,7 @@ class Trunk:
         for index, layer in enumerate(self.layer_shapes()):
             if len(layer.shapes) == 2:
                 kernel, bias = layer.shapes
-                # RandomState is NumPy's frozen stream; a Generator's may change between versions.
-                name = f"{RANDOM_SCHEME}/{seed}/{index}".encode()
-                state = np.random.RandomState(np.frombuffer(hashlib.sha256(name).digest(), "<u4"))
-                scale = np.sqrt(2.0 / np.prod(kernel[:-1]))
-                tensors.append((state.standard_normal(kernel) * scale).astype(np.float32))
+                tensors.append(he_normal(seed, index, kernel))
                 tensors.append(np.zeros(bias, np.float32))
             else:
                 mean, variance = (-40.0, 400.0) if index == 0 else (0.0, 1.0)

@@ -73,7 +73,7 @@ def time_queries(partition: Partition, clip: str, times_s: Sequence[float]) -> l
     """
     facts = clip_facts(partition, [clip])[clip]
     spec, _ = table_spec(partition.paths, partition.fingerprint)
-    half_s = spec.network.window_samples / spec.network.sample_rate_hz / 2
+    half_s = spec.window_grid.window_samples / spec.sample_rate_hz / 2
     for time_s in times_s:
         if facts.duration_s is not None and not 0 <= time_s <= facts.duration_s:
             raise TableError(f"--at {time_s:g}: outside of {clip!r}, which lasts {facts.duration_s:g} s")

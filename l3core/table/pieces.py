@@ -106,7 +106,7 @@ def probe(listed: StoredObject) -> AudioInfo | None:
 
 def window_count(info: AudioInfo, spec: EmbeddingSpec) -> int:
     """Windows of a recording."""
-    rates = Resampling(info.sample_rate_hz, spec.network.sample_rate_hz, spec.resampler)
+    rates = Resampling(info.sample_rate_hz, spec.sample_rate_hz, spec.resampler)
     return spec.window_grid.count(rates.length(info.frames))
 
 

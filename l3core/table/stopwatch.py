@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import numpy as np
 
 from l3core.audio import AudioInfo, Source
+from l3core.channels import Mix
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -143,6 +144,15 @@ class TimedSource:
     def __init__(self, source: Source, watch: Stopwatch) -> None:
         self._source = source
         self._watch = watch
+
+    @property
+    def mix(self) -> Mix:
+        """As the source's own."""
+        return self._source.mix
+
+    @mix.setter
+    def mix(self, mix: Mix) -> None:
+        self._source.mix = mix
 
     @property
     def info(self) -> AudioInfo:

@@ -99,7 +99,7 @@ def on_grid(spec: EmbeddingSpec, windows: np.ndarray, start_s: np.ndarray) -> np
     Returns:
         bool `(rows,)`.
     """
-    grid, rate = spec.window_grid, spec.network.sample_rate_hz
+    grid, rate = spec.window_grid, spec.sample_rate_hz
     first = grid.offset(grid.window_samples)
     right = np.abs(start_s - (first + windows * grid.hop_samples) / rate) <= START_TOLERANCE_S
     if grid.kind == "paper":  # a signal shorter than a window stands in the middle of its only one

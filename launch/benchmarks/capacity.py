@@ -77,7 +77,7 @@ class Corpus:
     @property
     def clip_windows(self) -> int:
         """Windows of a recording."""
-        samples = round(self.clip_s * self.spec.network.sample_rate_hz)
+        samples = round(self.clip_s * self.spec.sample_rate_hz)
         return self.spec.window_grid.count(max(1, samples))
 
     @property

@@ -45,6 +45,8 @@ def engines(spec: EmbeddingSpec, seconds: float) -> Iterator[Figure]:
 
 def _kinds(spec: EmbeddingSpec) -> Iterator[tuple[str, str]]:
     for name, info in ENGINES.items():
+        if info.needs_stages and spec.network.stages(spec) is None:
+            continue
         if name == spec.engine or (info.extra and find_spec(info.extra)):
             yield from ((name, precision) for precision in PRECISIONS if precision in info.precisions)
 

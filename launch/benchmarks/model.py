@@ -47,7 +47,7 @@ def stages(spec: EmbeddingSpec, recording: Path, folder: Path) -> Iterator[Figur
         places = range(0, info.frames, block)
         seconds = timed(lambda: [opened.read(place, place + block) for place in places])
         yield Figure("decode", info.duration_s / seconds, "x real time", info.codec)
-    rates = Resampling(info.sample_rate_hz, spec.network.sample_rate_hz, spec.resampler)
+    rates = Resampling(info.sample_rate_hz, spec.sample_rate_hz, spec.resampler)
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 6 * rates.block_source).astype(np.float32)
     source = ArraySource(noise, info.sample_rate_hz)
     seconds = timed(lambda: [rates.block(index, source.read, len(noise)) for index in range(6)])

@@ -144,4 +144,7 @@ def spec_flags(spec: EmbeddingSpec) -> list[str]:
         "--resampler": spec.resampler,
         "--engine": spec.engine,
     }
-    return [text for flag, value in flags.items() if value is not None for text in (flag, str(value))]
+    given = [text for flag, value in flags.items() if value is not None for text in (flag, str(value))]
+    for option, chosen in spec.model_options.items():
+        given += ["--model-option", f"{option}={chosen}"]
+    return given

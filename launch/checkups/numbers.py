@@ -8,27 +8,29 @@ from launch.checkups.finding import Asked, Finding
 def look_at_weights(asked: Asked) -> Iterator[Finding]:
     """Each model's files, by their digests."""
     from l3core.models import MODELS, BundledFile
-    from l3core.published import is_cached, is_there
+    from l3core.published import digest_of, state
     from l3core.storage import sha256_of
 
     for model in MODELS.values():
-        absent, whole = [], []
+        absent: list[str] = []
+        whole: dict[str, list[str]] = {}
         for name, file in model.weight_files().items():
             if isinstance(file, BundledFile):
                 good = file.path.is_file() and sha256_of(str(file.path)) == file.sha256
-                remedy = "pip install --force-reinstall l3flow"
-            elif not is_there(file):
+                remedy, pinned = "pip install --force-reinstall l3flow", True
+            elif (found := state(file)) == "not fetched":
                 absent.append(name)
                 continue
             else:
-                good, remedy = is_cached(file), f"l3flow weights fetch {name}"
+                good, remedy = found != "damaged", f"l3flow weights fetch {name}"
+                digest = digest_of(file)
+                pinned = digest is not None and digest.pinned
             if good:
-                whole.append(name)
+                whole.setdefault("the published digest" if pinned else "as first used", []).append(name)
             else:
                 yield Finding("weights", "wrong", f"{model.name} {name} is damaged", remedy)
-        if whole:
-            says = f"{model.name} {', '.join(whole)}: the published digest"
-            yield Finding("weights", "ok", says)
+        for how, names in whole.items():
+            yield Finding("weights", "ok", f"{model.name} {', '.join(names)}: {how}")
         if absent:
             says = f"{model.name} {', '.join(absent)}: not on this machine"
             remedy = "fetched when they are needed, or by l3flow weights fetch"

@@ -319,3 +319,20 @@ def test_an_array_as_a_source(dtype):
 def test_arrays_that_are_no_audio(audio, message):
     with pytest.raises(ValueError, match=message):
         ArraySource(np.asarray(audio), 8_000)
+
+
+@pytest.mark.parametrize("format_", ["WAV", "FLAC"])
+def test_the_first_channel_may_be_taken_instead_of_the_mean(format_):
+    samples = sound(30_000, channels=3)
+    content = encoded(samples, format_, "PCM_16")
+    decoded, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    for mix, expected in {"first": decoded[:, 0], "mean": decoded.mean(axis=1)}.items():
+        with opened(content) as recording:
+            recording.mix = mix
+            parts = [recording.read(start, start + 7_000) for start in (0, 7_000, 20_000)]
+        for start, part in zip((0, 7_000, 20_000), parts):
+            np.testing.assert_array_equal(part, expected[start : start + 7_000])
+        source = ArraySource(decoded, RATE)
+        source.mix = mix
+        np.testing.assert_array_equal(source.read(5, 900), expected[5:900])
+        assert source.info == AudioInfo(RATE, 3, 30_000, "array")

@@ -1,5 +1,6 @@
 """Fetching weights from a real server on this machine that is sometimes a bad one."""
 
+import hashlib
 import threading
 import time
 from contextlib import suppress
@@ -9,7 +10,7 @@ import pytest
 
 from l3core.errors import WeightsError
 from l3core.models import PublishedFile
-from l3core.published import address, cache_dir, fetch, git_blob_sha1, is_cached
+from l3core.published import address, cache_dir, digest_of, fetch, git_blob_sha1, record, state
 
 CONTENT = bytes(range(256)) * 2_000  # 512 kB: several chunks
 FILE = PublishedFile("w.h5.gz", "http://weights.invalid/", git_blob_sha1(CONTENT), "MIT", "nothing")
@@ -129,11 +130,11 @@ def test_a_mirror_takes_the_place_of_the_address(monkeypatch):
 def test_a_file_is_fetched_once(mirror):
     server = mirror(whole)
     steps = []
-    assert not is_cached(FILE)
+    assert state(FILE) == "not fetched"
     path = fetch(FILE, progress=lambda done, total: steps.append((done, total)))
     assert path == cache_dir() / "w.h5.gz"
     assert path.read_bytes() == CONTENT
-    assert is_cached(FILE)
+    assert state(FILE) == "cached"
     assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert [done for done, _ in steps] == sorted({done for done, _ in steps})
     assert fetch(FILE) == path
@@ -211,7 +212,7 @@ def test_a_damaged_cache_is_fetched_again(mirror, damage):
     server = mirror(whole)
     cache_dir().mkdir(parents=True)
     (cache_dir() / "w.h5.gz").write_bytes(damage)
-    assert not is_cached(FILE)
+    assert state(FILE) == "damaged"
     assert fetch(FILE).read_bytes() == CONTENT
     assert len(server.paths) == 1
 
@@ -231,5 +232,77 @@ def test_two_at_a_time_leave_one_whole_file(mirror):
         thread.start()
     for thread in threads:
         thread.join()
-    assert is_cached(FILE)
+    assert state(FILE) == "cached"
     assert [entry.name for entry in cache_dir().iterdir()] == ["w.h5.gz"]
+
+
+KNOWN_BY_MD5 = FILE._replace(git_blob_sha1=None, md5=hashlib.md5(CONTENT).hexdigest())
+UNKNOWN = FILE._replace(git_blob_sha1=None)
+BY_HAND = UNKNOWN._replace(base_url=None, page="https://page.invalid/")
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def put(content):
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    (cache_dir() / FILE.name).write_bytes(content)
+
+
+def test_a_file_may_be_known_by_its_md5(mirror):
+    server = mirror(altered, whole)
+    assert fetch(KNOWN_BY_MD5).read_bytes() == CONTENT
+    assert len(server.paths) == 2
+    assert digest_of(KNOWN_BY_MD5).pinned
+    assert [entry.name for entry in cache_dir().iterdir()] == ["w.h5.gz"]
+
+
+def test_the_digest_of_a_first_fetch_is_kept_and_holds(mirror):
+    server = mirror(whole)
+    assert digest_of(UNKNOWN) is None
+    path = fetch(UNKNOWN)
+    assert record(UNKNOWN).read_text() == f"{SHA256}  w.h5.gz\n"
+    assert (state(UNKNOWN), digest_of(UNKNOWN).pinned) == ("cached", False)
+    path.write_bytes(CONTENT[1:])
+    assert state(UNKNOWN) == "damaged"
+    assert fetch(UNKNOWN).read_bytes() == CONTENT
+    assert len(server.paths) == 2
+
+
+def test_a_file_that_is_another_than_at_first_is_refused(mirror):
+    mirror(whole, altered)
+    path = fetch(UNKNOWN)
+    path.unlink()
+    with pytest.raises(WeightsError, match=f"expected {SHA256} as first used here; remove ") as caught:
+        fetch(UNKNOWN)
+    assert str(record(UNKNOWN)) in str(caught.value)
+    assert not path.exists()
+    record(UNKNOWN).unlink()
+    assert fetch(UNKNOWN).read_bytes() != CONTENT  # somebody has decided so
+
+
+@pytest.mark.parametrize("text", ["", "0" * 64, "not a digest"])
+def test_a_record_that_says_something_else_is_believed(mirror, text):
+    mirror(whole)
+    put(CONTENT)
+    record(UNKNOWN).write_text(text)
+    assert state(UNKNOWN) == "damaged"
+    with pytest.raises(WeightsError, match="as first used here"):
+        fetch(UNKNOWN)
+
+
+def test_a_file_that_only_people_can_fetch(mirror, monkeypatch):
+    monkeypatch.delenv("L3FLOW_WEIGHTS_URL", raising=False)
+    with pytest.raises(WeightsError, match=r"by hand only \(https://page.invalid/\): put ") as caught:
+        fetch(BY_HAND._replace(name="w.npy"))
+    assert str(caught.value).endswith("name a weights file with --weights FILE.npy")
+    put(CONTENT)
+    assert state(BY_HAND) == "unheld"
+    assert fetch(BY_HAND) == cache_dir() / FILE.name
+    assert state(BY_HAND) == "cached"
+    put(CONTENT[:-1])
+    with pytest.raises(WeightsError, match="another than when it was first used; remove"):
+        fetch(BY_HAND)
+
+
+def test_a_mirror_may_have_what_only_people_can_fetch(mirror):
+    mirror(whole)
+    assert fetch(BY_HAND).read_bytes() == CONTENT

@@ -2,14 +2,17 @@
 
 import json
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
 from l3core import EmbeddingSpec
 from l3core.errors import SpecError, UsageError
+from l3core.models import MODELS
 from l3core.weights import Weights, load_weights, to_h5
 from l3core.windows import WindowGrid
+from tests.fake_model import FakeModel
 
 DIGEST = "0" * 64
 
@@ -151,3 +154,55 @@ def test_a_spec_survives_json(fields):
     again = EmbeddingSpec(**json.loads(json.dumps(spec.to_dict())))
     assert again == spec
     assert hash(again) == hash(spec)
+
+
+class ModelWithOptions(FakeModel):
+    name = "choosy"
+    options: Mapping[str, tuple[str, ...]] = {
+        "variant": ("raw", "relu", "pca"),
+        "rate": ("native", "22050"),
+    }
+
+
+@pytest.fixture
+def choosy(monkeypatch):
+    monkeypatch.setitem(MODELS, "choosy", ModelWithOptions())
+    return "choosy"
+
+
+def chosen(model, **options):
+    return EmbeddingSpec(model=model, weights="random:0", model_options=options)
+
+
+def test_options_of_a_model_are_filled_in(choosy):
+    assert chosen(choosy).model_options == {"variant": "raw", "rate": "native"}
+    assert chosen(choosy, rate="22050").model_options == {"variant": "raw", "rate": "22050"}
+    assert chosen(choosy, variant="raw") == chosen(choosy)
+    spec = chosen(choosy, variant="pca")
+    assert EmbeddingSpec(**json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_options_at_their_default_are_not_in_the_identity(choosy):
+    assert chosen(choosy, rate="native").identity(DIGEST)["spec"] == {"model": choosy}
+    spec = chosen(choosy, rate="native", variant="relu")
+    assert spec.identity(DIGEST)["spec"] == {"model": choosy, "model_options": {"variant": "relu"}}
+    others = ({}, {"variant": "relu"}, {"rate": "22050"}, {"variant": "relu", "rate": "22050"})
+    assert len({chosen(choosy, **options).fingerprint(DIGEST) for options in others}) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"varient": "raw"}, "model choosy has no option 'varient', did you mean 'variant'?"),
+        ({"depth": "1"}, "model choosy has no option 'depth'"),
+        (
+            {"variant": "rellu"},
+            "variant must be one of raw, relu, pca, got 'rellu' (did you mean 'relu'?)",
+        ),
+        ({"rate": ""}, "rate must be one of native, 22050, got ''"),
+    ],
+)
+def test_options_that_a_model_does_not_have(choosy, options, problem):
+    with pytest.raises(SpecError) as caught:
+        chosen(choosy, **options)
+    assert (caught.value.field, caught.value.problem) == ("model_options", problem)

@@ -112,7 +112,7 @@ def test_a_hop_below_one_sample_is_refused():
 
 
 def test_bad_grids_are_refused():
-    with pytest.raises(ValueError, match="center, nocenter, paper, dense, got 'centre'"):
+    with pytest.raises(ValueError, match="center, nocenter, paper, dense, steps, got 'centre'"):
         grid("centre")
     with pytest.raises(ValueError, match="at least one sample, got 0 and 4"):
         grid("center", window=0)

@@ -133,7 +133,7 @@ def test_one_array_under_many_names_counts_as_often(good):
 
 
 def test_a_packed_bomb_is_unpacked_to_its_limit_only(monkeypatch):
-    monkeypatch.setattr("l3core.weights.MAX_BYTES", 2**22)
+    monkeypatch.setattr("l3core.keras_files.MAX_BYTES", 2**22)
     bomb = gzip.compress(bytes(2**26), 9)
     tracemalloc.start()
     try:
