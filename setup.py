@@ -22,7 +22,7 @@ REQUIRES = [
     "soundfile>=0.13,<1",  # decoding
     "soxr>=1.0,<2",  # resampling
     "resampy>=0.4.3,<0.5",  # resampling as openl3 does it
-    "scipy>=1.13,<2",  # Fourier transforms outside a graph
+    "scipy>=1.15,<2",  # Fourier transforms outside a graph, tests of significance; rng= since 1.15
     "librosa>=0.10,<1",  # mel bands outside a graph; kapre's are librosa's, too
     "h5py>=3.11,<4",  # weights files
     "packaging>=24",  # version ranges
@@ -131,6 +131,7 @@ setup(
         "l3core.reports",
         "l3core.search",
         "l3core.sql",
+        "l3core.study",
         "l3core.table",
         "launch",
         "launch.benchmarks",
