@@ -31,6 +31,7 @@ REQUIRES = [
     "threadpoolctl>=3.5,<4",  # one core for each thread of a search
     "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
     "jinja2>=3.1,<4",  # pages
+    'tomli>=2.0,<3; python_version < "3.11"',  # plans of studies; Python has it from 3.11
     "pyyaml>=6.0,<7",  # manifests of Kubernetes
     "matplotlib>=3.10,<4",  # their charts
 ]
@@ -144,6 +145,7 @@ setup(
     package_data={
         "l3core.models": ["data/*"],
         "l3core.reports": ["templates/*"],
+        "l3core.study": ["presets/*"],
         "launch.benchmarks": ["peers/*"],
         "launch.dataflow": ["*.json", "terraform/*.tf"],
         "launch.flink": ["*.sha256", "*.xml", "*.yaml"],

@@ -199,10 +199,10 @@ def score(fold, content, *, mel):
 def test_pairing_by_row_mixes_music_with_env_and_by_key_does_not():
     """What the paper's script does: rows as they come from a spreadsheet, one list beside the other."""
     rows = [(fold, content) for fold in FOLDS for content in CONTENT]
-    mel = {(fold, 1, content): score(fold, content, mel=True) for fold, content in rows}
+    linear = {(fold, 1, content): score(fold, content, mel=False) for fold, content in rows}
     # the other list was filled by another dictionary: env comes first
-    linear = {
-        (fold, 1, content): score(fold, content, mel=False)
+    mel = {
+        (fold, 1, content): score(fold, content, mel=True)
         for fold in FOLDS
         for content in reversed(CONTENT)
     }
