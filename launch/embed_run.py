@@ -73,12 +73,7 @@ def embed_table(
         BusyError: another run is working on the same table and spec.
         RunError: the run failed; the message says how the table is.
     """
-    run_id = run.run_id
-    try:
-        with saying_how_it_is(paths, run_id):
-            plan, record = _embed(args, paths, spec, beam_options, runner, run)
-    except KeyboardInterrupt:
-        raise Interrupted(after_interrupt(paths, run_id)) from None
+    plan, record = embed_inputs(args, paths, spec, beam_options, runner, run)
     if record is None:
         return None
     run.code = STRICT if args.strict and not all_embedded(record) else DONE
@@ -89,6 +84,22 @@ def embed_table(
         if plan.compact:
             print("vectors are BYTE_STREAM_SPLIT, which fastparquet cannot read (docs/engines.md)")
     return record
+
+
+def embed_inputs(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    spec: EmbeddingSpec,
+    beam_options: Sequence[str],
+    runner: Runner | None,
+    run: RunSoFar,
+) -> tuple[Plan, dict[str, Any] | None]:
+    """The same without a word of what became of it: the plan and the run record."""
+    try:
+        with saying_how_it_is(paths, run.run_id):
+            return _embed(args, paths, spec, beam_options, runner, run)
+    except KeyboardInterrupt:
+        raise Interrupted(after_interrupt(paths, run.run_id)) from None
 
 
 def _embed(
