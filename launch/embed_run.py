@@ -234,8 +234,21 @@ def preview_table(
     args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec, where: Where | None
 ) -> None:
     """Say what a run would do, where, and how long it would take here; writes nothing."""
-    inputs, weights = _open(args, paths, spec)
+    preview, weights = preview_inputs(args, paths, spec)
+    speed = None
+    if preview.windows:
+        speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
+    if args.json:
+        print_preview_json(paths, preview, speed, where)
+    else:
+        print_preview(paths, spec, preview, speed, where)
 
+
+def preview_inputs(
+    args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec
+) -> tuple[Preview, Weights]:
+    """What a run would do, and the weights that it would do it with."""
+    inputs, weights = _open(args, paths, spec)
     fingerprint = spec.fingerprint(weights.digest)
 
     def look(state: TableState) -> Preview:
@@ -252,14 +265,7 @@ def preview_table(
         )
 
     # `repair`: what another run has committed is no change of this one's
-    preview = following_commits(paths, look, repair)
-    speed = None
-    if preview.windows:
-        speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
-    if args.json:
-        print_preview_json(paths, preview, speed, where)
-    else:
-        print_preview(paths, spec, preview, speed, where)
+    return following_commits(paths, look, repair), weights
 
 
 def _open(

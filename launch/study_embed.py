@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from l3core import storage
+from l3core.datasets import DatasetCopy
 from l3core.spec import EmbeddingSpec
 from l3core.study.opening import Opened, Part
 from l3core.study.paths import StudyPaths
@@ -22,8 +23,12 @@ def write_clips(opened: Opened, paths: StudyPaths) -> None:
     """Leave a list of each dataset's clips, which is what is embedded."""
     for dataset in opened.plan.datasets:
         if dataset.name in opened.copies:
-            uris = [json.dumps(clip.uri) for clip in opened.copies[dataset.name].clips]
-            storage.write_bytes(paths.clips(dataset), ("\n".join(uris) + "\n").encode())
+            storage.write_bytes(paths.clips(dataset), list_of(opened.copies[dataset.name]))
+
+
+def list_of(copy: DatasetCopy) -> bytes:
+    """A list of clips as `--input @LIST.jsonl` takes it."""
+    return "".join(f"{json.dumps(clip.uri)}\n" for clip in copy.clips).encode()
 
 
 def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part) -> str:
@@ -37,7 +42,13 @@ def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part) -> str:
     spec = part.embedding.spec
     assert spec is not None
     table = paths.table(part.dataset)
-    own = embed_args(paths, part, quiet=args.quiet or args.json, workers=args.workers)
+    own = embed_args(
+        part,
+        paths.clips(part.dataset),
+        table.root,
+        *(("--workers", str(args.workers)) if args.workers > 1 else ()),
+        *(("--quiet",) if args.quiet or args.json else ()),
+    )
     begin = time.monotonic()
     plan, record = embed_inputs(own, table, spec, [], None, RunSoFar("embed", table.root, new_run_id()))
     seconds = time.monotonic() - begin
@@ -60,16 +71,17 @@ def embedding_seconds(paths: StudyPaths, part: Part, fingerprint: str) -> float 
     return float(facts["seconds"]) if facts.get("fingerprint") == fingerprint else None
 
 
-def embed_args(paths: StudyPaths, part: Part, *, quiet: bool, workers: int) -> argparse.Namespace:
-    """The options of `l3flow embed` that embed a part."""
+def embed_args(part: Part, clips: str, table: str, *more: str) -> argparse.Namespace:
+    """The options of `l3flow embed` that embed a part.
+
+    Args:
+        part: dataset and embedding.
+        clips: a list of the dataset's clips.
+        table: to embed into.
+        more: further options.
+    """
     assert part.embedding.spec is not None
-    argv = [
-        *("--input", f"@{paths.clips(part.dataset)}"),
-        *("--output", paths.table(part.dataset).root),
-        *flags_of(part.embedding.spec),
-        *(("--workers", str(workers)) if workers > 1 else ()),
-        *(("--quiet",) if quiet else ()),
-    ]
+    argv = ["--input", f"@{clips}", "--output", table, *flags_of(part.embedding.spec), *more]
     return embed.check(argv, embed.build_parser("l3flow embed")).args
 
 

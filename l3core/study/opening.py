@@ -68,7 +68,7 @@ def open_study(plan: StudyPlan, *, skip_missing: bool) -> Opened:
             copies[dataset.name] = _copy(dataset)
         except UsageError as error:
             reasons[dataset.name] = str(error)
-    for embedding in plan.embeddings:
+    for embedding in plan.embeddings if copies else ():  # else nobody needs weights, which are fetched
         try:
             fingerprints[embedding.name] = _fingerprint(embedding)
         except UsageError as error:
