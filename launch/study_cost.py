@@ -44,9 +44,9 @@ class Cost(NamedTuple):
     training_s: float
 
     @property
-    def count(self) -> int:
+    def left(self) -> int:
         """Trainings that are left."""
-        return sum(each.count for each in self.trainings)
+        return sum(each.left for each in self.trainings)
 
     @property
     def memory_bytes(self) -> int:
@@ -60,9 +60,9 @@ def preview(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths) -> Non
     timed = _Timed()
     costs = [_cost(opened, paths, part, timed) for part in opened.there]
     if args.json:
-        print(json.dumps(_facts(opened, paths, costs), indent=1, sort_keys=True))
+        print(json.dumps(_facts(args, opened, paths, costs), indent=1, sort_keys=True))
     else:
-        _print(opened, costs)
+        _print(args, opened, costs)
 
 
 class _Timed:
@@ -103,7 +103,7 @@ def _cost(opened: Opened, paths: StudyPaths, part: Part, timed: _Timed) -> Cost:
     training_s = sum(
         each.steps * timed.step_s(spec.size, each.classes, each.batch_size)
         for each in trainings
-        if each.count
+        if each.left
     )
     return Cost(part, look, seconds, trainings, training_s)
 
@@ -118,15 +118,16 @@ def _trainings(opened: Opened, paths: StudyPaths, part: Part, look: Preview, pro
     return Trainings(protocol, len(cell.todo), len(cell.folds), classes, batch_size, cell.load)
 
 
-def _totals(costs: list[Cost]) -> dict[str, Any]:
+def _totals(args: argparse.Namespace, opened: Opened, costs: list[Cost]) -> dict[str, Any]:
     free = usable_memory()
-    memory = max(cost.memory_bytes for cost in costs)
+    beside = min(args.workers, len(opened.there) * len(opened.plan.protocols))
+    memory = beside * max(cost.memory_bytes for cost in costs)
     return {
         "windows": sum(cost.preview.windows for cost in costs),
         "audio_s": sum(cost.preview.audio_s for cost in costs),
         "output_bytes": sum(cost.preview.output_bytes for cost in costs),
         "embedding_s": sum(cost.embedding_s for cost in costs),
-        "trainings": sum(cost.count for cost in costs),
+        "trainings": sum(cost.left for cost in costs),
         "training_s_at_most": sum(cost.training_s for cost in costs),
         "memory_bytes": memory,
         "usable_memory_bytes": free,
@@ -134,7 +135,9 @@ def _totals(costs: list[Cost]) -> dict[str, Any]:
     }
 
 
-def _facts(opened: Opened, paths: StudyPaths, costs: list[Cost]) -> dict[str, Any]:
+def _facts(
+    args: argparse.Namespace, opened: Opened, paths: StudyPaths, costs: list[Cost]
+) -> dict[str, Any]:
     parts = [
         {
             "dataset": cost.part.dataset.name,
@@ -144,7 +147,7 @@ def _facts(opened: Opened, paths: StudyPaths, costs: list[Cost]) -> dict[str, An
             "audio_s": cost.preview.audio_s,
             "output_bytes": cost.preview.output_bytes,
             "embedding_s": cost.embedding_s,
-            "trainings": cost.count,
+            "trainings": cost.left,
             "training_s_at_most": cost.training_s,
         }
         for cost in costs
@@ -154,10 +157,10 @@ def _facts(opened: Opened, paths: StudyPaths, costs: list[Cost]) -> dict[str, An
         for part in opened.missing
     ]
     ending = {"status": "dry-run", "exit_code": DONE, "message": "", "output": paths.root}
-    return ending | _totals(costs) | {"parts": parts, "missing": missing}
+    return ending | _totals(args, opened, costs) | {"parts": parts, "missing": missing}
 
 
-def _print(opened: Opened, costs: list[Cost]) -> None:
+def _print(args: argparse.Namespace, opened: Opened, costs: list[Cost]) -> None:
     for part in opened.missing:
         print(printable(f"{part.dataset.name}, {part.embedding.name}: left out: {part.reason}"))
     for cost in costs:
@@ -168,10 +171,10 @@ def _print(opened: Opened, costs: list[Cost]) -> None:
                 f"{look.windows} windows from {duration(look.audio_s)} of audio, "
                 f"{size(look.output_bytes)}, {duration(cost.embedding_s)}"
             )
-        training = f"{cost.count} trainings, at most {duration(cost.training_s)}"
+        training = f"{cost.left} trainings, at most {duration(cost.training_s)}"
         name = printable(f"{cost.part.dataset.name}, {cost.part.embedding.name}")
-        print(f"{name}: {embedding}; {training if cost.count else 'trained before'}")
-    total = _totals(costs)
+        print(f"{name}: {embedding}; {training if cost.left else 'trained before'}")
+    total = _totals(args, opened, costs)
     refused = "" if total["fits"] else ": the run would be refused"
     print(
         f"together: {total['windows']} windows, {duration(total['audio_s'])} of audio, "

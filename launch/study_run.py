@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from l3core.crossval.finish import finish
 from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths
-from l3core.crossval.planning import Load, plan_crossval, refuse_too_large
+from l3core.crossval.planning import Load, plan_crossval
 from l3core.crossval.progress import CrossvalProgress
 from l3core.crossval.results import finished_folds
 from l3core.errors import RunError, UsageError
 from l3core.loading import without_collection
+from l3core.machine import usable_memory
 from l3core.study.finish import finish_study
 from l3core.study.opening import Opened, Part, open_study
 from l3core.study.paths import StudyPaths
@@ -86,8 +87,8 @@ def compare(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths, run: R
         plan_cell(opened, paths, part, protocol) for part in opened.there for protocol in plan.protocols
     ]
     todo = [cell for cell in cells if cell.todo]
+    _refuse_too_large(args, todo)
     for cell in todo:
-        refuse_too_large(cell.load)
         write_json(cell.output.plan(cell.plan.digest), cell.plan.to_json())
     try:
         with interruptible():
@@ -104,6 +105,23 @@ def compare(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths, run: R
         ) from None
     facts = finish_study(paths, plan, _results(opened, paths, cells))
     _say(args, paths, facts)
+
+
+def _refuse_too_large(args: argparse.Namespace, cells: Sequence[Planned]) -> None:
+    """Refuse cells whose features do not fit in memory, side by side."""
+    if not cells:
+        return
+    largest = max(cells, key=lambda cell: cell.load.memory_bytes)
+    beside = min(args.workers, len(cells))
+    free = usable_memory()
+    if beside * largest.load.memory_bytes > free:
+        times = f" in each of {beside} processes" if beside > 1 else ""
+        less = "fewer --workers, " if beside > 1 else ""
+        raise UsageError(
+            f"{_name(largest.part)}: {largest.load.windows} windows of {largest.load.size} numbers need "
+            f"{largest.load.memory_bytes / 1e9:.1f} GB of memory{times}, and {free / 1e9:.1f} GB are "
+            f"free: take {less}a longer hop_s or a smaller embedding_size, or a larger machine"
+        )
 
 
 def _embed(args: argparse.Namespace, opened: Opened, paths: StudyPaths) -> None:

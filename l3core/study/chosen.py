@@ -124,7 +124,11 @@ def _spec(chosen: Mapping[str, Any], where: str) -> EmbeddingSpec:
 def _name(values: Mapping[str, Any], several: Mapping[str, Any], named: str | None) -> str:
     """As people call it: the model, and what was chosen among several."""
     shown = [key for key in _SPEC_FIELDS if key in several or (key in _NAMED and not named)]
-    words = [str(values[key]) for key in shown if key != "model" and values.get(key) is not None]
+    words = [_word(values[key]) for key in shown if key != "model" and values.get(key) is not None]
     if named and "model" in several:
         words.insert(0, str(values["model"]))
     return " ".join([named or str(values["model"]), *words])
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value.values())) if isinstance(value, Mapping) else str(value)

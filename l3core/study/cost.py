@@ -15,7 +15,7 @@ class Trainings(NamedTuple):
 
     Attributes:
         protocol: of the cell.
-        count: of them.
+        left: how many.
         of: of all.
         classes: to tell apart.
         batch_size: windows in a step.
@@ -23,7 +23,7 @@ class Trainings(NamedTuple):
     """
 
     protocol: str
-    count: int
+    left: int
     of: int
     classes: int
     batch_size: int
@@ -32,7 +32,7 @@ class Trainings(NamedTuple):
     @property
     def steps(self) -> float:
         """Of those that are left, if every model used all of its epochs."""
-        return self.load.steps * self.count / self.of
+        return self.load.steps * self.left / self.of
 
 
 def expected_windows(copy: DatasetCopy, preview: Preview) -> int:

@@ -9,9 +9,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from l3core import storage
+from l3core.reports.study import study_page
+from l3core.storage import as_text
 from l3core.study.paths import StudyPaths
 from l3core.study.plan import StudyPlan
-from l3core.study.questions import QUESTIONS, TESTS, Test, ask, test_rows
+from l3core.study.questions import QUESTIONS, TESTS, Comparison, ask, comparison_rows
 from l3core.study.scores import CELLS, SCORES, Cell, cell_rows, rows_to_table, score_rows
 from l3core.table.json_objects import write_json
 
@@ -28,7 +30,7 @@ def finish_study(paths: StudyPaths, plan: StudyPlan, cells: Sequence[Cell]) -> d
     rows = {
         "scores": (score_rows(cells), SCORES),
         "cells": (cell_rows(cells), CELLS),
-        "tests": (test_rows(tests), TESTS),
+        "tests": (comparison_rows(tests), TESTS),
     }
     for name, (found, schema) in rows.items():
         _write(paths, name, rows_to_table(found, schema))
@@ -40,11 +42,13 @@ def finish_study(paths: StudyPaths, plan: StudyPlan, cells: Sequence[Cell]) -> d
         "cells": _filled(rows["cells"][0], CELLS),
         "tests": _filled(rows["tests"][0], TESTS),
     }
+    page = study_page(plan, cells, tests)
+    storage.write_bytes(paths.page, as_text(page).encode())
     write_json(paths.facts, facts)
     return facts
 
 
-def all_tests(plan: StudyPlan, cells: Sequence[Cell]) -> list[Test]:
+def all_tests(plan: StudyPlan, cells: Sequence[Cell]) -> list[Comparison]:
     """The tests of every question under every protocol."""
     return [
         test

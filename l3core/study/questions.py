@@ -55,8 +55,8 @@ class Group(NamedTuple):
     scores: dict[Key, float]
 
 
-class Test(NamedTuple):
-    """A comparison of two answers.
+class Comparison(NamedTuple):
+    """A test of two answers.
 
     Attributes:
         question: that they answer.
@@ -111,7 +111,7 @@ def groups_of(question: Question, cells: Sequence[Cell]) -> list[Group]:
     return [Group(level, tuple(found), _scores(question, found)) for level, found in levels.items()]
 
 
-def ask(question: Question, cells: Sequence[Cell], *, seed: int = 0) -> list[Test]:
+def ask(question: Question, cells: Sequence[Cell], *, seed: int = 0) -> list[Comparison]:
     """All tests of a question under one protocol.
 
     Args:
@@ -129,13 +129,13 @@ def ask(question: Question, cells: Sequence[Cell], *, seed: int = 0) -> list[Tes
                 names = (first.level, second.level)
                 protocol = cells[0].protocol
                 found.append(
-                    Test(question, dataset, protocol, *names, result, None, len(pairs.unpaired))
+                    Comparison(question, dataset, protocol, *names, result, None, len(pairs.unpaired))
                 )
     corrected = holm([test.result.p for test in found])
     return [test._replace(p_holm=p) for test, p in zip(found, corrected)]
 
 
-def test_rows(tests: Sequence[Test]) -> list[dict[str, Any]]:
+def comparison_rows(tests: Sequence[Comparison]) -> list[dict[str, Any]]:
     """A row of `TESTS` each."""
     return [
         {

@@ -1,6 +1,7 @@
 """Plans of studies: what a file means, and the line that says what is wrong with it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -62,6 +63,20 @@ def test_a_list_is_a_choice_each():
     assert [each.spec.embedding_size for each in plan.embeddings] == [512, 6144, 512, 6144]
     named = plan_of(ESC10 + '[[embeddings]]\nname = "A"\ninput_repr = ["linear", "mel128"]\n')
     assert [each.name for each in named.embeddings] == ["A linear", "A mel128"]
+
+
+def test_options_of_a_model_can_be_chosen_among_too():
+    """Here of a model that there is not, so that any do."""
+    entry = '[[embeddings]]\nmodel = "mine"\nmodel_options = [{layer = "a"}, {layer = "b", rate = 1}]\n'
+    assert [each.name for each in plan_of(ESC10 + entry).embeddings] == ["mine a", "mine b 1"]
+
+
+def test_the_plans_of_the_docs_are_plans():
+    text = (Path(__file__).parents[3] / "docs/study.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        assert plan_of(block if "[datasets" in block else ESC10 + block).embeddings
 
 
 def test_roots_of_the_command_come_first():
