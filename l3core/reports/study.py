@@ -19,8 +19,9 @@ TEST_COLUMNS = (
     "dataset",
     "compared",
     "pairs",
+    "unpaired",
     "equal",
-    "mean difference, points",
+    "difference",
     "95 % interval",
     "effect",
     "V",
@@ -34,12 +35,12 @@ CELL_COLUMNS = (
     "trainings",
     "mean accuracy",
     "deviation",
-    "clips recognised, 95 % interval",
+    "95 % interval of clips",
     "the paper",
     "difference",
     "not as in the paper",
-    "embedding",
-    "training",
+    "to embed",
+    "to train",
 )
 TABLE_2_COLUMNS = (
     "dataset",
@@ -185,11 +186,11 @@ def _paper(cell: Cell) -> float | None:
 def _test_row(test: Comparison) -> tuple[str, ...]:
     found = test.result
     interval = "" if found.interval is None else " to ".join(f"{100 * x:+.1f}" for x in found.interval)
-    unpaired = f" ({test.unpaired} without a partner)" if test.unpaired else ""
     return (
         _title(test.dataset),
         f"{test.first} less {test.second}",
-        f"{found.pairs}{unpaired}",
+        str(found.pairs),
+        str(test.unpaired),
         str(found.zeros),
         f"{100 * found.mean:+.1f}",
         interval,

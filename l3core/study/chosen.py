@@ -82,7 +82,7 @@ def _entry(table: Any, kind: str, place: int) -> Iterable[StudyEmbedding]:
     for name, spec, problem in _choices(table, where):
         unnamed = samples is not None and "name" not in table
         yield StudyEmbedding(
-            name=f"{name} at {samples:g}" if unnamed else name,
+            name=f"{name} at {samples:,.0f}" if unnamed else name,
             spec=spec,
             problem=problem,
             samples=samples,

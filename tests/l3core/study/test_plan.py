@@ -46,7 +46,7 @@ def test_all_that_can_be_said():
     assert mine.name == "Mine"
     assert mine.spec == EmbeddingSpec(model="l3", weights="random:1", hop_s=0.5)
     assert mine.samples is None
-    assert checkpoint.name == "l3 mel256 music at 262144"
+    assert checkpoint.name == "l3 mel256 music at 262,144"
     assert (checkpoint.samples, checkpoint.avc_accuracy) == (262_144, 0.502)
 
 
