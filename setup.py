@@ -22,7 +22,7 @@ REQUIRES = [
     "soundfile>=0.13,<1",  # decoding
     "soxr>=1.0,<2",  # resampling
     "resampy>=0.4.3,<0.5",  # resampling as openl3 does it
-    "scipy>=1.13,<2",  # Fourier transforms outside a graph
+    "scipy>=1.15,<2",  # Fourier transforms outside a graph, tests of significance; rng= since 1.15
     "librosa>=0.10,<1",  # mel bands outside a graph; kapre's are librosa's, too
     "h5py>=3.11,<4",  # weights files
     "packaging>=24",  # version ranges
@@ -31,6 +31,7 @@ REQUIRES = [
     "threadpoolctl>=3.5,<4",  # one core for each thread of a search
     "scikit-learn>=1.7,<2",  # splits and scaling of the classifier's features
     "jinja2>=3.1,<4",  # pages
+    'tomli>=2.0,<3; python_version < "3.11"',  # plans of studies; Python has it from 3.11
     "pyyaml>=6.0,<7",  # manifests of Kubernetes
     "matplotlib>=3.10,<4",  # their charts
 ]
@@ -131,6 +132,7 @@ setup(
         "l3core.reports",
         "l3core.search",
         "l3core.sql",
+        "l3core.study",
         "l3core.table",
         "launch",
         "launch.benchmarks",
@@ -143,6 +145,7 @@ setup(
     package_data={
         "l3core.models": ["data/*"],
         "l3core.reports": ["templates/*"],
+        "l3core.study": ["presets/*"],
         "launch.benchmarks": ["peers/*"],
         "launch.dataflow": ["*.json", "terraform/*.tf"],
         "launch.flink": ["*.sha256", "*.xml", "*.yaml"],

@@ -73,12 +73,7 @@ def embed_table(
         BusyError: another run is working on the same table and spec.
         RunError: the run failed; the message says how the table is.
     """
-    run_id = run.run_id
-    try:
-        with saying_how_it_is(paths, run_id):
-            plan, record = _embed(args, paths, spec, beam_options, runner, run)
-    except KeyboardInterrupt:
-        raise Interrupted(after_interrupt(paths, run_id)) from None
+    plan, record = embed_inputs(args, paths, spec, beam_options, runner, run)
     if record is None:
         return None
     run.code = STRICT if args.strict and not all_embedded(record) else DONE
@@ -89,6 +84,22 @@ def embed_table(
         if plan.compact:
             print("vectors are BYTE_STREAM_SPLIT, which fastparquet cannot read (docs/engines.md)")
     return record
+
+
+def embed_inputs(
+    args: argparse.Namespace,
+    paths: TablePaths,
+    spec: EmbeddingSpec,
+    beam_options: Sequence[str],
+    runner: Runner | None,
+    run: RunSoFar,
+) -> tuple[Plan, dict[str, Any] | None]:
+    """The same without a word of what became of it: the plan and the run record."""
+    try:
+        with saying_how_it_is(paths, run.run_id):
+            return _embed(args, paths, spec, beam_options, runner, run)
+    except KeyboardInterrupt:
+        raise Interrupted(after_interrupt(paths, run.run_id)) from None
 
 
 def _embed(
@@ -223,8 +234,21 @@ def preview_table(
     args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec, where: Where | None
 ) -> None:
     """Say what a run would do, where, and how long it would take here; writes nothing."""
-    inputs, weights = _open(args, paths, spec)
+    preview, weights = preview_inputs(args, paths, spec)
+    speed = None
+    if preview.windows:
+        speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
+    if args.json:
+        print_preview_json(paths, preview, speed, where)
+    else:
+        print_preview(paths, spec, preview, speed, where)
 
+
+def preview_inputs(
+    args: argparse.Namespace, paths: TablePaths, spec: EmbeddingSpec
+) -> tuple[Preview, Weights]:
+    """What a run would do, and the weights that it would do it with."""
+    inputs, weights = _open(args, paths, spec)
     fingerprint = spec.fingerprint(weights.digest)
 
     def look(state: TableState) -> Preview:
@@ -241,14 +265,7 @@ def preview_table(
         )
 
     # `repair`: what another run has committed is no change of this one's
-    preview = following_commits(paths, look, repair)
-    speed = None
-    if preview.windows:
-        speed = windows_per_second(Embedder(spec, weights=weights), seconds=TIMED_S)
-    if args.json:
-        print_preview_json(paths, preview, speed, where)
-    else:
-        print_preview(paths, spec, preview, speed, where)
+    return following_commits(paths, look, repair), weights
 
 
 def _open(

@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "embed": Command("launch.embed", "embed audio files into a feature table"),
+    "study": Command("launch.study", "compare embeddings on labelled corpora, with tests"),
     "crossval": Command("launch.crossval", "train and cross-validate a classifier from a table"),
     "classify": Command("launch.classify", "label audio with a trained classifier"),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),

@@ -27,16 +27,20 @@ class _TrainFold(beam.DoFn):
 
     def process(self, element: str) -> Iterable[str]:
         """A fold's name -> the same name, when its results are in place."""
-        paths = output_of(self._job)
-        plan = _read_plan(paths, self._job.digest)
-        if is_finished(paths, plan.digest, element):  # a runner may try an element again
-            yield element
-            return
-        features = features_for(plan)
-        notes = FoldNotes(paths, plan.digest, element)
-        result = train_fold(plan, features, Fold.from_name(element), on_epoch=notes.note)
-        write_fold(paths, plan, result, features.clips)
+        train_fold_once(self._job, element)
         yield element
+
+
+def train_fold_once(job: CrossvalJob, name: str) -> None:
+    """Train and test a fold and leave its results, unless they are there: a runner may try again."""
+    paths = output_of(job)
+    plan = read_plan(paths, job.digest)
+    if is_finished(paths, plan.digest, name):
+        return
+    features = features_for(plan)
+    notes = FoldNotes(paths, plan.digest, name)
+    result = train_fold(plan, features, Fold.from_name(name), on_epoch=notes.note)
+    write_fold(paths, plan, result, features.clips)
 
 
 @dataclass
@@ -77,11 +81,12 @@ class Finish(beam.PTransform):
 
 def _finish(trained: int, job: CrossvalJob, folds: list[str]) -> str:
     paths = output_of(job)
-    finish(paths, _read_plan(paths, job.digest), folds)
+    finish(paths, read_plan(paths, job.digest), folds)
     return job.digest
 
 
-def _read_plan(paths: OutputPaths, digest: str) -> CrossvalPlan:
+def read_plan(paths: OutputPaths, digest: str) -> CrossvalPlan:
+    """The plan of a job."""
     return CrossvalPlan.from_json(read_json(paths.plan(digest)))
 
 

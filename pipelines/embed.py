@@ -176,7 +176,7 @@ def run_local(
     # FnApiRunner by name: Beam's default tries to download another runner on every run
     options = PipelineOptions(list(beam_options), runner="FnApiRunner", **side_by_side)
     with (
-        _model_threads(cores if workers > 1 and threads == 1 else None),
+        model_threads(cores if workers > 1 and threads == 1 else None),
         beam.Pipeline(options=options) as pipeline,
     ):
         build_pipeline(pipeline, job, shards)
@@ -192,7 +192,7 @@ def _threads(job: EmbedJob, workers: int) -> int:
 
 
 @contextmanager
-def _model_threads(count: int | None) -> Iterator[None]:
+def model_threads(count: int | None) -> Iterator[None]:
     """Let the processes that are started meanwhile use `count` threads for a model, unless told already.
 
     Each would start as many as there are cores.

@@ -111,7 +111,7 @@ def test_nothing_that_a_worker_runs_is_defined_in_main():
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["embed"], ["crossval"], ["classify"], ["similar"], ["weights"]]
+    "command", [[], ["embed"], ["crossval"], ["classify"], ["similar"], ["study"], ["weights"]]
 )
 def test_help_loads_neither_tensorflow_nor_beam(command):
     result = subprocess.run(

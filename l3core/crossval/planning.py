@@ -172,16 +172,34 @@ def _facts_of(copy: DatasetCopy, clips: Sequence[LabelledClip]) -> dict[str, Any
     }
 
 
-def _load_of(plan: CrossvalPlan, names: Sequence[str], counts: Sequence[int]) -> Load:
-    size = plan.embedding_size
-    windows = sum(counts)
-    steps = 0
-    for name in names:
-        fold = Fold.from_name(name)
-        trained = sum(n for n, clip in zip(counts, plan.clips) if clip.fold != fold.test_fold)
-        steps += plan.epochs * -(-trained // plan.batch_size)
-    layers = [size, *HIDDEN, len(plan.classes)]
+def load_of(
+    trained: Sequence[int], *, windows: int, size: int, classes: int, batch_size: int, epochs: int
+) -> Load:
+    """How much some trainings are.
+
+    Args:
+        trained: windows that each learns from.
+        windows: of all clips.
+        size: numbers in one.
+        classes: to tell apart.
+        batch_size: windows in a step.
+        epochs: at most.
+    """
+    steps = sum(epochs * -(-each // batch_size) for each in trained)
+    layers = [size, *HIDDEN, classes]
     numbers = sum((a + 1) * b for a, b in pairwise(layers))
     # each model's weights, two moments and gradient, and the weights of its best epoch
     models = len(GRID) * numbers * 4 * 5
     return Load(windows, size, steps, BASE_BYTES + 4 * windows * size + models)
+
+
+def _load_of(plan: CrossvalPlan, names: Sequence[str], counts: Sequence[int]) -> Load:
+    tested = [Fold.from_name(name).test_fold for name in names]
+    return load_of(
+        [sum(n for n, clip in zip(counts, plan.clips) if clip.fold != fold) for fold in tested],
+        windows=sum(counts),
+        size=plan.embedding_size,
+        classes=len(plan.classes),
+        batch_size=plan.batch_size,
+        epochs=plan.epochs,
+    )

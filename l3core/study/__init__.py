@@ -1,0 +1,1 @@
+"""A comparison of embeddings on labelled corpora: its plan, its cells, its figures, its tests."""

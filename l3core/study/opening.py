@@ -1,0 +1,114 @@
+"""What there is of a study here: copies of datasets and weights, and why the rest is missing."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from l3core.datasets import DATASETS, DatasetCopy, read_dataset
+from l3core.engines import check_installed
+from l3core.errors import UsageError
+from l3core.study.chosen import StudyEmbedding
+from l3core.study.plan import StudyDataset, StudyPlan
+from l3core.weights import load_weights
+
+
+class Part(NamedTuple):
+    """An embedding of a dataset; each protocol makes a cell of it.
+
+    Attributes:
+        dataset, embedding: of the plan.
+        reason: why it cannot be made; None: it can.
+    """
+
+    dataset: StudyDataset
+    embedding: StudyEmbedding
+    reason: str | None
+
+
+class Opened(NamedTuple):
+    """A study whose datasets and weights were looked for.
+
+    Attributes:
+        plan: of the study.
+        copies: of the datasets that are there, by name.
+        fingerprints: of the embeddings whose weights are there, by name.
+        parts: all of them, in the order of the plan.
+    """
+
+    plan: StudyPlan
+    copies: Mapping[str, DatasetCopy]
+    fingerprints: Mapping[str, str]
+    parts: tuple[Part, ...]
+
+    @property
+    def there(self) -> list[Part]:
+        """Those that can be made."""
+        return [part for part in self.parts if part.reason is None]
+
+    @property
+    def missing(self) -> list[Part]:
+        """Those that cannot."""
+        return [part for part in self.parts if part.reason is not None]
+
+
+def open_study(plan: StudyPlan, *, skip_missing: bool) -> Opened:
+    """Look for all that a study needs.
+
+    Args:
+        plan: of the study.
+        skip_missing: do without what is not there.
+
+    Raises:
+        UsageError: something is missing, and is not to be skipped, or nothing is left.
+    """
+    copies: dict[str, DatasetCopy] = {}
+    fingerprints: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for dataset in plan.datasets:
+        try:
+            copies[dataset.name] = _copy(dataset)
+        except UsageError as error:
+            reasons[dataset.name] = str(error)
+    for embedding in plan.embeddings if copies else ():  # else nobody needs weights, which are fetched
+        try:
+            fingerprints[embedding.name] = _fingerprint(embedding)
+        except UsageError as error:
+            reasons[embedding.name] = str(error)
+    parts = tuple(
+        Part(dataset, embedding, reasons.get(dataset.name) or reasons.get(embedding.name))
+        for dataset in plan.datasets
+        for embedding in plan.embeddings
+    )
+    opened = Opened(plan, copies, fingerprints, parts)
+    if opened.missing:
+        _refuse(opened, skip_missing=skip_missing)
+    return opened
+
+
+def _copy(dataset: StudyDataset) -> DatasetCopy:
+    known = DATASETS[dataset.name]
+    if dataset.root is None:
+        raise UsageError(
+            f"nobody has said where {known.title} is: give --dataset-root {dataset.name}=URI; "
+            f"get it: {known.download}"
+        )
+    return read_dataset(known, dataset.root, allow_partial=dataset.allow_partial)
+
+
+def _fingerprint(embedding: StudyEmbedding) -> str:
+    if embedding.spec is None:
+        raise UsageError(embedding.problem)
+    check_installed(embedding.spec.engine)
+    return embedding.spec.fingerprint(load_weights(embedding.spec).digest)
+
+
+def _refuse(opened: Opened, *, skip_missing: bool) -> None:
+    if opened.there and skip_missing:
+        return
+    first = opened.missing[0]
+    protocols = len(opened.plan.protocols)
+    cells = protocols * len(opened.missing)
+    which = f"{cells} of {protocols * len(opened.parts)} cells cannot be made"
+    hint = "" if skip_missing or not opened.there else "; --skip-missing leaves them out, and says why"
+    raise UsageError(
+        f"{which}, the first is {first.dataset.name}, {first.embedding.name}: {first.reason}{hint}"
+    )
