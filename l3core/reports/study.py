@@ -7,11 +7,11 @@ from markupsafe import Markup
 
 from l3core.crossval.protocols import PROTOCOLS
 from l3core.datasets import DATASETS
+from l3core.paper import published
 from l3core.reports.boxes import Box, draw_boxes
 from l3core.reports.page import render_page
 from l3core.reports.samples import draw_samples
 from l3core.study.plan import StudyPlan
-from l3core.study.published import published
 from l3core.study.questions import QUESTIONS, Comparison, Question, groups_of
 from l3core.study.scores import OK, Cell, cell_rows
 
@@ -50,6 +50,9 @@ TABLE_2_COLUMNS = (
     "difference",
     "not as in the paper",
 )
+
+
+WORDS = ("how", "why", "not as in the paper")  # columns that may need several lines
 
 
 class Part(NamedTuple):
@@ -97,6 +100,7 @@ def study_page(plan: StudyPlan, cells: Sequence[Cell], tests: Sequence[Compariso
         test_columns=TEST_COLUMNS,
         cell_columns=CELL_COLUMNS,
         table_2_columns=TABLE_2_COLUMNS,
+        words=WORDS,
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from l3core.spec import EmbeddingSpec
+from l3core.study.opening import open_study
+from l3core.study.plan import read_plan
+from launch import embed
 from launch.main import main
+from launch.options import spec_of
+from launch.study_embed import flags_of
 from tests.dataset_trees import esc50_rows, write_dcase2013, write_esc50
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = REPOSITORY / "examples/data"
 CLASSES = ("dog", "rain", "rooster")
 FAKE = '[[embeddings]]\nmodel = "fake"\nengine = "fake"\nweights = "random:0"\n'
 
@@ -226,16 +232,20 @@ def test_json_is_the_facts(made, capsys):
     assert said == json.loads((output / "study.json").read_bytes())
 
 
-def test_an_interrupted_study_goes_on(tmp_path):
+WITH_THE_FAKE = (
+    "import sys; from tests import fake_model; from launch.main import run; fake_model.register(); run()"
+)
+
+
+def test_an_interrupted_study_goes_on(corpora, tmp_path, capsys):
     """A real process, two cells side by side: what is trained when it is stopped stays trained."""
-    output = tmp_path / "out"
-    plan = tmp_path / "plan.toml"
-    plan.write_text(
-        f'epochs = 15\n[datasets.esc10]\nroot = "{DATA}"\nrepeats = 1\n'
-        '[[embeddings]]\nmodel = "edgel3-sea-64"\nhop_s = 1.0\n'
-    )
-    run = [sys.executable, "-m", "launch.main", "study", str(plan), "--output", str(output)]
-    run += ["--workers", "2"]
+    output, table = tmp_path / "out", tmp_path / "table"
+    clips = ["--input", f"{corpora}/esc/**/*.wav", "--output", str(table), "--quiet"]
+    assert main(["embed", *clips, "--model", "fake", "--engine", "fake", "--weights", "random:0"]) == 0
+    plan = Path(plan_file(corpora, tmp_path, f"table = '{table}'\n{FAKE}", top="epochs = 15\n"))
+    plan.write_text(plan.read_text().replace("repeats = 2", "repeats = 1"))
+    study = ["study", str(plan), "--output", str(output)]
+    run = [sys.executable, "-c", WITH_THE_FAKE, *study, "--workers", "2"]
     with subprocess.Popen(
         run, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -249,12 +259,26 @@ def test_an_interrupted_study_goes_on(tmp_path):
     assert 1 <= len(done) < 10
     assert f"interrupted; {len(done)} of 10 trainings are done" in error.splitlines()[-1]
     assert not (output / "study.json").exists()
-    again = subprocess.run(run, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    assert again.stdout.count("embedded before") == 1
+    assert main(study) == 0
+    assert capsys.readouterr().out.count("embedded before") == 1
     assert len(times(output)) == 10
     assert done.items() <= times(output).items()
     cells = json.loads((output / "study.json").read_bytes())["cells"]
     assert [cell["trainings"] for cell in cells] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        EmbeddingSpec(weights="-a b.h5", input_repr="linear", hop_s=1 / 3, frontend="as-trained"),
+        EmbeddingSpec(model="soundnet", model_options={"layer": "pool5", "rate": "22050"}),
+        EmbeddingSpec(model="vggish", precision="mixed_bfloat16", model_options={"variant": "pca"}),
+    ],
+    ids=lambda spec: spec.model,
+)
+def test_flags_of_a_spec_mean_it(spec):
+    argv = ["--input", "x", "--output", "y", *flags_of(spec)]
+    assert spec_of(embed.check(argv, embed.build_parser("embed")).args) == spec
 
 
 def refused(capsys, arguments, part, code=2):
@@ -298,15 +322,53 @@ def test_what_is_missing_is_told_with_what_to_do(corpora, tmp_path, capsys):
     refused(capsys, [*everything, "--skip-missing"], "48 of 48 cells cannot be made")  # nothing is left
     nowhere = plan_file(tmp_path / "no", tmp_path, FAKE)
     refused(capsys, ["study", nowhere, *out], f"{tmp_path}/no/esc is no folder")
+    part = Path(plan_file(corpora, tmp_path, FAKE))
+    part.write_text(part.read_text().replace("allow_partial = true", ""))
+    refused(capsys, ["study", str(part), *out], "Give allow_partial = true to use what is there")
     weights = FAKE + '[[embeddings]]\nmodel = "edgel3-sea-64"\nweights = "no.h5"\n'
     plan = plan_file(corpora, tmp_path, weights)
     refused(
         capsys,
         ["study", plan, *out],
-        "2 of 4 cells cannot be made, the first is esc10, edgel3-sea-64: no weights file at no.h5",
+        "2 of 4 cells cannot be made, the first is esc10, edgel3-sea-64: no weights file at no.h5; "
+        "weights takes 'published', random:SEED, or a path or URI: model edgel3-sea-64 reads an .h5",
     )
     refused(capsys, ["study", plan, *out], "; --skip-missing leaves them out, and says why")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_that_cannot_be_read_is_told_with_its_cell(corpora, tmp_path, capsys):
+    shutil.copytree(corpora / "dcase", tmp_path / "dcase")
+    next((tmp_path / "dcase").rglob("*.wav")).write_bytes(b"garbage")
+    plan = plan_file(tmp_path, tmp_path, FAKE, datasets=("dcase2013",))
+    refused(
+        capsys,
+        ["study", plan, "--output", str(tmp_path / "out"), "--quiet"],
+        "dcase2013, fake: the table has no windows of 1 of 200 clips: ",
+    )
+    refused(
+        capsys,
+        ["study", plan, "--output", str(tmp_path / "out"), "--quiet"],
+        "or give allow_partial = true to do without",
+    )
+
+
+def test_a_fold_that_is_not_there_is_told_before_anything_is_embedded(corpora, tmp_path, capsys):
+    shutil.copytree(corpora / "esc", tmp_path / "esc")
+    for clip in (tmp_path / "esc").rglob("5-*.wav"):
+        clip.unlink()
+    study = ["study", plan_file(tmp_path, tmp_path, FAKE), "--output", str(tmp_path / "out")]
+    problem = f"esc10, fake: fold 5 has no clips below {tmp_path}/esc: a study needs all folds"
+    refused(capsys, study, problem)
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_is_told_whose_weights_are_looked_for(corpora, tmp_path):
+    """They may have to be fetched, which takes a while."""
+    plan = read_plan(Path(plan_file(corpora, tmp_path, TWO_HOPS)).read_bytes(), "plan", {})
+    looked: list[str] = []
+    assert len(open_study(plan, skip_missing=False, looking=looked.append).there) == 2
+    assert looked == ["fake 0.25", "fake 0.5"]
 
 
 def test_an_output_that_cannot_be_is_one_line(made, corpora, tmp_path, capsys):
@@ -318,6 +380,18 @@ def test_an_output_that_cannot_be_is_one_line(made, corpora, tmp_path, capsys):
     table = output / "tables/dcase2013"
     refused(capsys, ["study", plan, "--output", str(table)], f"--output {table} is a feature table")
     refused(capsys, ["study", plan, "--output", "https://host/x"], "--output needs a disk, gs://")
+
+
+def test_a_table_that_cannot_be_is_told_before_anything_is_written(corpora, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "out"
+    for table, problem in {
+        tmp_path / "file": f"datasets.esc10: table {tmp_path}/file is a file, and needs a folder",
+        out: f"datasets.esc10: table {out} is the --output; name another",
+    }.items():
+        plan = plan_file(corpora, tmp_path, f"table = '{table}'\n{FAKE}")
+        refused(capsys, ["study", plan, "--output", str(out)], problem)
+    assert not out.exists()
 
 
 def test_without_an_output_a_preset_is_printed(capsys):
