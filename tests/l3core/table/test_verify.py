@@ -707,7 +707,7 @@ def spec_with_a_field_of_the_future(table):
 
 @damage("unknown-model")
 def model_that_is_not_known(table):
-    edit_spec_everywhere(table, model="vggish")
+    edit_spec_everywhere(table, model="of-a-later-version")
 
 
 @damage("weights")
