@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def weights_of(variant="raw", scale=1.0):
     return Weights(tuple(tensors), "seeded")
 
 
-@cache
+@lru_cache(maxsize=1)  # each has 288 MB of weights, and as much again of kernels
 def embedder(variant="raw", scale=1.0):
     return Embedder(spec_of(variant), weights=weights_of(variant, scale))
 
