@@ -196,14 +196,19 @@ def load(
     found = _growing_gpus()
     place = _places()[device] if device else None
     name = device or (f"GPU {_name_of(found[0])}" if found else "CPU")
-    if spec.dense:
-        dense = _dense(spec, weights, batch_size, fixed=bool(found), folded=True, place=place)
-        dense.device = name
-        return dense
     kind = PlacingEngine if found else TensorFlowEngine
-    engine = kind(spec, weights, batch_size or BATCH_SIZE, fixed=bool(found), place=place)
+    engine: TensorFlowEngine | DenseTensorFlowEngine
+    try:
+        if spec.dense:
+            engine = _dense(spec, weights, batch_size, fixed=bool(found), folded=True, place=place)
+        else:
+            engine = kind(spec, weights, batch_size or BATCH_SIZE, fixed=bool(found), place=place)
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemoryError(
+            f"{name} has no memory for the model itself: is something else using it?"
+        ) from error
     engine.device = name
-    if found:
+    if found and isinstance(engine, TensorFlowEngine):
         tune(engine, spec, sizes=batch_size is None)
     return engine
 

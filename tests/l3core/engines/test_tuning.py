@@ -4,6 +4,7 @@ import json
 import logging
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -152,3 +153,17 @@ def test_xla_that_is_of_no_use_is_left(engine, quick, monkeypatch, caplog, broke
     told = json.loads(caplog.records[-1].getMessage())
     assert (engine.batch_size, engine.xla) == (8, False)
     assert (told["xla"], told["error"], told["windows_per_s"]["agrees"]) == (False, error, False)
+
+
+@pytest.mark.parametrize("grid", ["nocenter", "dense"])
+def test_a_device_that_the_model_does_not_fit_on_is_an_error(tmp_path, monkeypatch, capsys, grid):
+    def set_weights(model, weights):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Layer, "set_weights", set_weights)
+    monkeypatch.setattr(workers, "_loaded", {})
+    corpus = write_files(tmp_path / "corpus", 1)
+    command = ["embed", "--input", str(corpus), "--model", SPEC.model, "--grid", grid, "--hop", "0.16"]
+    assert main([*command, "--output", str(tmp_path / "table"), "--quiet"]) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "CPU has no memory for the model itself: is something else using it?" in line
