@@ -51,10 +51,10 @@ class Tree:
     def look(self) -> list[int]:
         """Find new processes and measure; those that live, but the first."""
         parents: dict[int, tuple[int, tuple[int, str], float]] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
+        for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended
-                fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-                pid = int(stat.parent.name)
+                fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                pid = int(process.name)
                 if fields[0] != "Z":
                     cpu_s = (int(fields[11]) + int(fields[12])) * self._tick_s
                     parents[pid] = int(fields[1]), (pid, fields[19]), cpu_s

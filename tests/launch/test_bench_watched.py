@@ -2,11 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from launch.benchmarks import watched
-from launch.benchmarks.watched import watch
+from launch.benchmarks.watched import Tree, watch
 from tests.processes import alive, wait_until
 
 MB = 1_000_000
@@ -69,3 +70,18 @@ def test_a_file_without_content_is_no_result(tmp_path):
     seen = run(tmp_path, "import sys; open(sys.argv[1] + '/a.npz', 'w')")
     assert (seen.code, seen.first_s) == (0, None)
     assert seen.peak_mb == pytest.approx(10, abs=10)
+
+
+def test_a_process_that_ends_while_others_are_looked_for_is_left_out(monkeypatch):
+    """As the system says it: of a process that was there a moment ago, `No such process`."""
+    read, exists = Path.read_text, Path.exists
+
+    def gone(path):
+        if path.name == "stat" and path.parent.name == "1":
+            raise ProcessLookupError(3, "No such process", str(path))
+
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: gone(path) or read(path, **how))
+    monkeypatch.setattr(Path, "exists", lambda path: gone(path) or exists(path))
+    tree = Tree(os.getpid())
+    tree.look()
+    assert tree.cpu_s > 0

@@ -27,12 +27,12 @@ def command(table, pattern, *flags):
 def processes_below(parent):
     """Process ids whose ancestor is `parent`, by /proc."""
     parents = {}
-    for place in Path("/proc").glob("[0-9]*/stat"):
+    for place in Path("/proc").glob("[0-9]*"):  # with /stat one that ends is an error
         try:
-            fields = place.read_text().rpartition(")")[2].split()
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):  # ended in this moment
             continue
-        parents[int(place.parent.name)] = int(fields[1])
+        parents[int(place.name)] = int(fields[1])
     found, size = {parent}, 0
     while len(found) > size:
         size = len(found)
