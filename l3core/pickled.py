@@ -60,6 +60,8 @@ def read_pickled(content: bytes, *, name: str) -> Any:
 
 
 def _pickle_of(content: bytes) -> bytes:
+    if not content.startswith(np.lib.format.MAGIC_PREFIX):
+        raise _RefusedError("it does not begin as one")
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     if version == (1, 0):

@@ -126,7 +126,8 @@ def fetch(
         return path
     url = address(file)
     if url is None:
-        raise FetchError(f"{_by_hand(file, found)} ({file.page}): {_instead(file)}")
+        put, name = _instead(file)
+        raise FetchError(f"{_by_hand(file, found)} ({file.page}): {put}, or {name}")
     digest = digest_of(file)
     deadline = time.monotonic() + deadline_s
     problem = "the deadline passed"
@@ -155,8 +156,9 @@ def fetch(
             )
             if not digest.pinned:
                 problem += f" as first used here; remove {record(file)} to take the new one"
+    put, name = _instead(file)
     raise FetchError(
-        f"could not fetch {url} ({problem}). Without a network: {_instead(file)}, "
+        f"could not fetch {url} ({problem}). Without a network: {put}, {name}, "
         "or take --model edgel3-sea-64, whose weights are included"
     )
 
@@ -167,12 +169,12 @@ def _by_hand(file: PublishedFile, found: State) -> str:
     return f"{file.name} can be fetched by hand only"
 
 
-def _instead(file: PublishedFile) -> str:
-    """What to do without fetching."""
+def _instead(file: PublishedFile) -> tuple[str, str]:
+    """What to do without fetching, one or the other."""
     extension = file.name.removesuffix(".gz").rpartition(".")[2]
     return (
-        f"put {file.name} at {cache_dir() / file.name} (it is checked when used), "
-        f"name a weights file with --weights FILE.{extension}"
+        f"put {file.name} at {cache_dir() / file.name} (it is checked when used)",
+        f"name a weights file with --weights FILE.{extension}",
     )
 
 

@@ -37,7 +37,7 @@ class EmbeddingSpec:
             nearest hop that there is takes its place.
         grid: where windows start and how the ends are treated (`l3core.windows`).
         frontend: generation of the spectrogram (`l3core.frontends`).
-        weights: "published", a path or URI of an .h5 (or .h5.gz), or "random:SEED".
+        weights: "published", a path or URI of what its model reads, or "random:SEED".
         precision: of the network's arithmetic; int8 needs weights of `l3flow weights quantise`.
         resampler: one of `l3core.resampling.RESAMPLERS`.
         engine: what runs the network, one of `l3core.engines.ENGINES`.
@@ -126,7 +126,8 @@ class EmbeddingSpec:
 
     def _check_weights(self) -> None:
         if not isinstance(self.weights, str | os.PathLike) or not str(self.weights):
-            raise SpecError("weights", "needs 'published', a path or URI of an .h5, or random:SEED")
+            problem = f"needs 'published', a path or URI of a file, or random:SEED, got {self.weights!r}"
+            raise SpecError("weights", problem)
         object.__setattr__(self, "weights", str(self.weights))
         if self.weights.startswith("random:") and not re.fullmatch(r"random:\d+", self.weights):
             raise SpecError("weights", f"random needs a whole number >= 0, got {self.weights!r}")

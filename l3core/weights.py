@@ -70,10 +70,13 @@ def load_weights(spec: EmbeddingSpec) -> Weights:
         content = _read(spec.weights)
     except (FileNotFoundError, IsADirectoryError):
         raise WeightsError(
-            f"no weights file at {spec.weights}; --weights takes 'published', a path or URI of an "
-            ".h5, or random:SEED"
+            f"no weights file at {spec.weights}; --weights takes 'published', random:SEED, or a path or "
+            f"URI: model {spec.model} reads {spec.network.weights_are}"
         ) from None
-    return read_weights(content, spec, name=spec.weights, beside=_beside(spec.weights))
+    try:
+        return read_weights(content, spec, name=spec.weights, beside=_beside(spec.weights))
+    except WeightsError as error:
+        raise WeightsError(f"{error}; model {spec.model} reads {spec.network.weights_are}") from None
 
 
 def _published(spec: EmbeddingSpec) -> Weights:

@@ -177,7 +177,7 @@ def add_spec_flags(parser: argparse.ArgumentParser) -> None:
         "--weights",
         default="published",
         metavar="WHICH",
-        help="published, a path or URI of an .h5, or random:SEED",
+        help="published, a path or URI of a file that the model reads, or random:SEED",
     )
     add("--precision", default="float32", metavar="TYPE", help=", ".join(PRECISIONS))
     add("--resampler", default="soxr_hq", metavar="NAME", help=" or ".join(RESAMPLERS))

@@ -19,7 +19,7 @@ The weights of the models.
 
 actions:
   list            what there is, where it comes from, whether it is on this machine
-  fetch  [NAME]   download published weights into the cache (all of a model's, or those named)
+  fetch  [NAME]   download published weights into the cache (all of --model's, or those named)
   verify [NAME]   check the files on this machine against their digests: pinned, published and known
                   to l3flow; or first use, kept when the file was first on this machine
   export FILE.h5  write the weights of a spec in openl3's published layout
@@ -28,6 +28,7 @@ actions:
 examples:
   l3flow weights list
   l3flow weights fetch mel256-music
+  l3flow weights fetch --model vggish
   l3flow weights verify
   l3flow weights export untrained.h5 --weights random:0
   l3flow weights quantise --model edgel3-sea-64 --calibrate 'corpus/*.wav' --output int8.h5
@@ -71,6 +72,12 @@ def _chosen(names: Sequence[str]) -> list[tuple[str, PublishedFile | BundledFile
     return [(name, known[name]) for name in names or known]
 
 
+def _names_of(model: str) -> list[str]:
+    if model not in MODELS:
+        raise UsageError(f"--model must be one of {', '.join(MODELS)}, got {model!r}")
+    return list(MODELS[model].weight_files())
+
+
 def _state(file: PublishedFile | BundledFile) -> tuple[str, str, Path]:
     """(included, cached, unheld, damaged or not fetched; whose digest says so; where)."""
     from l3core.published import cache_dir, digest_of, state
@@ -102,9 +109,11 @@ def _fetch(args: argparse.Namespace) -> int:
     from l3core.published import address, fetch
 
     fetched = []
-    for name, file in _chosen(args.names):
+    for name, file in _chosen(args.names or _names_of(args.model)):
         if isinstance(file, BundledFile):
             fetched.append({"name": name, "path": str(file.path)})
+            if not (args.quiet or args.json):
+                print(f"{name}: included, {file.path}")
             continue
         if not (args.quiet or args.json):
             print(f"{name}: {address(file) or file.page}")

@@ -82,6 +82,7 @@ class EmbeddingModel(abc.ABC):
         algorithm_version: raised whenever the same spec and weights give other values.
         mix: "mean" of all channels, or the "first" one only.
         windows_per_second: what two ordinary CPU cores manage, for cutting work into shards.
+        weights_are: what a weights file may be, for people.
     """
 
     name: str
@@ -94,6 +95,7 @@ class EmbeddingModel(abc.ABC):
     algorithm_version: int = 1
     mix: Mix = "mean"
     windows_per_second: float = 15.0
+    weights_are: str = "an .h5 (or .h5.gz)"
 
     def rate_hz(self, spec: "EmbeddingSpec") -> int:
         """The rate of the signal that it takes, where that depends on an option."""

@@ -90,6 +90,7 @@ class SoundNet(EmbeddingModel):
     options: Mapping[str, tuple[str, ...]] = {"layer": tuple(LAST), "rate": tuple(RATES_HZ)}
     mix: Mix = "first"
     windows_per_second = 200.0
+    weights_are = f"{SOUND8.name}, or an .h5"
 
     def rate_hz(self, spec: "EmbeddingSpec") -> int:
         """44,100 or 22,050."""

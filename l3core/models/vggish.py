@@ -86,6 +86,7 @@ class VGGish(EmbeddingModel):
     options: Mapping[str, tuple[str, ...]] = {"variant": VARIANTS}
     default_hop_s = 0.96
     windows_per_second = 60.0
+    weights_are = f"{CHECKPOINT.name}, for components with {PCA.name} beside it, or an .h5"
 
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
         """128."""

@@ -8,18 +8,22 @@ from launch.checkups.finding import Asked, Finding
 def look_at_weights(asked: Asked) -> Iterator[Finding]:
     """Each model's files, by their digests."""
     from l3core.models import MODELS, BundledFile
-    from l3core.published import digest_of, state
+    from l3core.published import address, digest_of, state
     from l3core.storage import sha256_of
 
     for model in MODELS.values():
-        absent: list[str] = []
+        absent: dict[str, list[str]] = {}
         whole: dict[str, list[str]] = {}
         for name, file in model.weight_files().items():
             if isinstance(file, BundledFile):
                 good = file.path.is_file() and sha256_of(str(file.path)) == file.sha256
                 remedy, pinned = "pip install --force-reinstall l3flow", True
             elif (found := state(file)) == "not fetched":
-                absent.append(name)
+                how = f"only people can fetch it: l3flow weights fetch {name} says where it is"
+                if address(file):
+                    fetch = f"l3flow weights fetch --model {model.name}"
+                    how = f"fetched when they are needed, or by {fetch}"
+                absent.setdefault(how, []).append(name)
                 continue
             else:
                 good, remedy = found != "damaged", f"l3flow weights fetch {name}"
@@ -31,9 +35,8 @@ def look_at_weights(asked: Asked) -> Iterator[Finding]:
                 yield Finding("weights", "wrong", f"{model.name} {name} is damaged", remedy)
         for how, names in whole.items():
             yield Finding("weights", "ok", f"{model.name} {', '.join(names)}: {how}")
-        if absent:
-            says = f"{model.name} {', '.join(absent)}: not on this machine"
-            remedy = "fetched when they are needed, or by l3flow weights fetch"
+        for remedy, names in absent.items():
+            says = f"{model.name} {', '.join(names)}: not on this machine"
             yield Finding("weights", "absent", says, remedy)
 
 

@@ -293,7 +293,7 @@ def test_a_file_that_only_people_can_fetch(mirror, monkeypatch):
     monkeypatch.delenv("L3FLOW_WEIGHTS_URL", raising=False)
     with pytest.raises(WeightsError, match=r"by hand only \(https://page.invalid/\): put ") as caught:
         fetch(BY_HAND._replace(name="w.npy"))
-    assert str(caught.value).endswith("name a weights file with --weights FILE.npy")
+    assert str(caught.value).endswith(", or name a weights file with --weights FILE.npy")
     put(CONTENT)
     assert state(BY_HAND) == "unheld"
     assert fetch(BY_HAND) == cache_dir() / FILE.name

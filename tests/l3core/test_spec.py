@@ -69,7 +69,8 @@ def test_naming_the_defaults_changes_nothing():
         ({"hop_s": 1e305}, "1e+305"),  # overflows once it is counted in samples
         ({"hop_s": "0.1"}, "needs a number of seconds, got '0.1'"),
         ({"hop_s": True}, "needs a number of seconds, got True"),
-        ({"weights": ""}, "needs 'published', a path or URI of an .h5, or random:SEED"),
+        ({"weights": ""}, "needs 'published', a path or URI of a file, or random:SEED, got ''"),
+        ({"weights": 3}, "or random:SEED, got 3"),
         ({"weights": "random:x"}, "random needs a whole number >= 0, got 'random:x'"),
         ({"weights": "random:-1"}, "got 'random:-1'"),
         ({"model_options": {"depth": "2"}}, "model l3 has no option 'depth'"),

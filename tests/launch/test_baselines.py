@@ -5,6 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from l3core.spec import EmbeddingSpec
+from l3core.weights import load_weights, to_h5
 from launch.main import main
 
 SOUNDNET = ("--model", "soundnet", "--weights", "random:0", "--model-option", "layer=pool5")
@@ -58,12 +60,24 @@ def test_what_is_refused_in_one_line(capsys, flags, line):
     assert line in err
 
 
-@pytest.mark.parametrize("model", ["vggish", "soundnet"])
-def test_weights_that_are_none_are_refused_in_one_line(corpus, tmp_path, capsys, model):
-    (tmp_path / "w").write_bytes(b"<html>404</html>")
-    command = ("embed", "--input", corpus, "--output", tmp_path / "t", "--model", model)
-    assert main([*map(str, command), "--weights", str(tmp_path / "w")]) == 2
+READS = {"vggish": "vggish_model.ckpt, for components with vggish_pca_params.npz beside it, or an .h5"}
+READS["soundnet"] = "sound8.npy, or an .h5"
+
+
+@pytest.mark.parametrize("model", READS)
+@pytest.mark.parametrize("name", ["text.ckpt", "array.npy", "archive.npz", "other.h5", "empty", "none"])
+def test_weights_that_are_none_are_refused_with_what_would_be_some(tmp_path, capsys, model, name):
+    (tmp_path / "text.ckpt").write_bytes(b"<html>404</html>")
+    (tmp_path / "empty").touch()
+    np.save(tmp_path / "array.npy", np.ones(3))
+    np.savez(tmp_path / "archive.npz", a=np.ones(3))
+    edge = EmbeddingSpec(model="edgel3-sea-64")
+    other = to_h5(load_weights(edge), edge.network.layer_shapes(edge))
+    (tmp_path / "other.h5").write_bytes(other)
+    command = ("embed", "--input", tmp_path, "--output", tmp_path / "t", "--model", model)
+    assert main([*map(str, command), "--weights", str(tmp_path / name)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert str(tmp_path / "w") in err
+    assert str(tmp_path / name) in err
+    assert f"model {model} reads {READS[model]} (see" in err
     assert not (tmp_path / "t").exists()

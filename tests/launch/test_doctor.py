@@ -129,6 +129,8 @@ def test_weights_that_are_damaged(tmp_path, monkeypatch):
     assert states(found) == [("weights", "wrong"), ("weights", "absent"), ("weights", "wrong"), *others]
     assert found[0].says == "l3 linear-env is damaged"
     assert found[0].remedy == "l3flow weights fetch linear-env"
+    assert found[-2].remedy.endswith("l3flow weights fetch --model vggish")
+    assert found[-1].remedy == "only people can fetch it: l3flow weights fetch sound8 says where it is"
 
 
 def test_numbers_that_are_not_upstreams(tmp_path, monkeypatch, edgel3_only, capsys):

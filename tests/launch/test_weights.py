@@ -93,6 +93,16 @@ def test_fetching_without_a_network_says_what_to_put_where(capsys, cache):
     assert str(cache / file.name) in err
 
 
+@pytest.mark.parametrize(("model", "code"), [("soundnet", 1), ("soundnetz", 2), ("edgel3-sea-64", 0)])
+def test_fetching_all_of_a_model(capsys, cache, monkeypatch, model, code):
+    monkeypatch.delenv("L3FLOW_WEIGHTS_URL", raising=False)
+    assert main(["weights", "fetch", "--model", model]) == code
+    said = "".join(capsys.readouterr())
+    expected = {0: "sea-64: included, ", 1: "sound8.npy can be fetched by hand", 2: "got 'soundnetz'"}
+    assert expected[code] in said
+    assert "linear-env" not in said
+
+
 def test_unknown_names(capsys):
     for action in ("fetch", "verify"):
         line = refused(capsys, action, "nosuch", code=2)
