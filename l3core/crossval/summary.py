@@ -1,6 +1,6 @@
 """The figures of a cross-validation, from what its folds left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,31 +9,7 @@ import pyarrow as pa
 from l3core.crossval.plan import CrossvalPlan
 from l3core.crossval.results import kept_models, labels_of
 from l3core.metrics import accuracy, bootstrap_interval, class_accuracies, confusion_matrix
-
-# Percent, of 6144 numbers at hop 0.1 s, by dataset, spectrogram and training of L3 (Cramer et al. 2019,
-# figure 2 and table 2).
-PAPER = {
-    ("urbansound8k", "mel256", "music"): 78.23,
-    ("urbansound8k", "mel256", "env"): 79.34,
-    ("esc50", "mel256", "music"): 79.82,
-    ("dcase2013", "mel256", "music"): 97.0,
-}
-PAPER_HOP_S = 0.1
-
-
-def paper_accuracy(dataset: str, spec: Mapping[str, Any]) -> float | None:
-    """What the paper reports for a dataset and an embedding, 0 to 1; None if it was not among them.
-
-    The grid may be another: the paper's code lays windows a little differently (`--grid paper`).
-    """
-    same = (
-        spec["model"] == "l3"
-        and spec["embedding_size"] == 6144
-        and spec["hop_s"] == PAPER_HOP_S
-        and spec["weights"] == "published"
-    )
-    percent = PAPER.get((dataset, spec["input_repr"], spec["content"]))
-    return percent / 100 if same and percent is not None else None
+from l3core.paper import published
 
 
 def summarise(
@@ -47,7 +23,7 @@ def summarise(
         predictions: of all folds.
     """
     tested = [fold for fold in folds if fold["fold"] is not None]
-    paper = paper_accuracy(plan.dataset, plan.embedding["spec"])
+    paper = published(plan.dataset, plan.embedding["spec"], complete=plan.facts["complete"])
     summary: dict[str, Any] = {
         "dataset": plan.dataset,
         "classes": list(plan.classes),
@@ -64,7 +40,7 @@ def summarise(
         "digest": plan.digest,
         "folds": list(folds),
         "models": list(kept_models(folds)),
-        "paper_accuracy": paper if plan.facts["complete"] else None,
+        "paper_accuracy": paper.accuracy if paper and not paper.differs else None,
         **plan.facts,
     }
     if tested:

@@ -6,8 +6,8 @@ import numpy as np
 from markupsafe import Markup
 
 from l3core.datasets import DATASETS
+from l3core.paper import AVC_ACCURACIES
 from l3core.reports.page import COLOURS, drawing
-from l3core.study.published import AVC_ACCURACIES
 from l3core.study.scores import Cell
 
 OWN_TASK = "#000000"

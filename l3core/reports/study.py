@@ -7,11 +7,11 @@ from markupsafe import Markup
 
 from l3core.crossval.protocols import PROTOCOLS
 from l3core.datasets import DATASETS
+from l3core.paper import published
 from l3core.reports.boxes import Box, draw_boxes
 from l3core.reports.page import render_page
 from l3core.reports.samples import draw_samples
 from l3core.study.plan import StudyPlan
-from l3core.study.published import published
 from l3core.study.questions import QUESTIONS, Comparison, Question, groups_of
 from l3core.study.scores import OK, Cell, cell_rows
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from l3core.paper import published
 from l3core.spec import EmbeddingSpec
 from l3core.study.chosen import StudyEmbedding
-from l3core.study.published import published
 
 OK, MISSING = "ok", "missing"
 

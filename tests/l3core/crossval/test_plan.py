@@ -9,9 +9,7 @@ import pytest
 from l3core.crossval.plan import CrossvalPlan, Fold, OutputPaths, content_of
 from l3core.crossval.progress import CrossvalProgress, FoldNotes, Progress
 from l3core.crossval.results import kept_models
-from l3core.crossval.summary import paper_accuracy
 from l3core.datasets import LabelledClip
-from l3core.spec import EmbeddingSpec
 from l3core.table.json_objects import write_json
 from l3core.table.layout import LedgerRow
 
@@ -118,19 +116,3 @@ def test_progress_counts_folds_and_epochs(tmp_path):
 def test_a_note_that_cannot_be_written_ends_nothing(tmp_path):
     (tmp_path / "file").touch()
     FoldNotes(OutputPaths(str(tmp_path / "file")), PLAN.digest, "fold1-repeat1").note(1, 9)
-
-
-@pytest.mark.parametrize(
-    ("changed", "found"),
-    [
-        ({}, 0.7982),
-        ({"content": "env"}, None),
-        ({"hop_s": 1.0}, None),
-        ({"embedding_size": 512}, None),
-        ({"weights": "random:0"}, None),
-        ({"model": "edgel3-sea-64", "content": None, "embedding_size": None, "input_repr": None}, None),
-    ],
-)
-def test_the_papers_figure_is_that_of_the_papers_embedding(changed, found):
-    spec = EmbeddingSpec(**{"content": "music", "input_repr": "mel256"} | changed).to_dict()
-    assert paper_accuracy("esc50", spec) == (found and pytest.approx(found))

@@ -1,8 +1,9 @@
 """What Cramer, Wu, Salamon and Bello report ("Look, Listen and Learn More", ICASSP 2019), beside ours.
 
-Percent. Figures 2, 3 and 5 are box plots whose numbers the text gives in part; Table 2 has the
-comparison of embeddings. Its row of L3 mixes two models (UrbanSound8K is mel256/env, the rest
-mel256/music), and the text's differences to the baselines are of 78.23 and off by 0.05 from the table.
+Percent, of `--weights published` at a hop of 0.1 s. Figures 2, 3 and 5 are box plots whose numbers the
+text gives in part; Table 2 has the comparison of embeddings. Its row of L3 mixes two models
+(UrbanSound8K is mel256/env, the rest mel256/music), and the text's differences to the baselines are of
+78.23 and off by 0.05 from the table.
 """
 
 from collections.abc import Mapping
@@ -43,7 +44,8 @@ class Published(NamedTuple):
 
     Attributes:
         accuracy: 0 to 1.
-        differs: in what the cell is not what the paper did; empty: in nothing that is known.
+        differs: in what the cell is not what the paper did; empty: in nothing that is known. Its grid
+            is not looked at: the paper's code lays windows a little differently (`--grid paper`).
     """
 
     accuracy: float
