@@ -2,10 +2,39 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from l3core.errors import UsageError
+from l3core.urls import refuse_web
+
+# What other commands' errors tell to give, and what it is called in a plan.
+_IN_A_PLAN = {"--allow-partial": "allow_partial = true", "--weights ": "weights = "}
+
+
+@contextmanager
+def as_in_a_plan() -> Iterator[None]:
+    """Let errors of the block name a plan's keys in the place of flags."""
+    try:
+        yield
+    except UsageError as error:
+        problem = str(error)
+        for flag, key in _IN_A_PLAN.items():
+            problem = problem.replace(flag, key)
+        raise UsageError(problem) from None
+
+
+def refuse_odd(value: Any, key: str = "") -> None:
+    """Hold that a value has no text with a zero in it, and no number of more than 64 bits, anywhere."""
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{key}: a text holds a character of code 0")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UsageError(f"{key}: a number is too large")
+    for name, part in value.items() if isinstance(value, dict) else ():
+        refuse_odd(part, name)
+    for part in value if isinstance(value, list) else ():
+        refuse_odd(part, key)
 
 
 def near(given: Any, known: Iterable[str]) -> str:
@@ -35,6 +64,17 @@ def text(table: Mapping[str, Any], key: str, where: str = "") -> str | None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise UsageError(_at(where, f"{key} needs text, got {value!r}"))
     return value
+
+
+def place(table: Mapping[str, Any], key: str, where: str) -> str | None:
+    """The path or URI that a key has, of something that can be written and listed; None: not given."""
+    found = text(table, key, where)
+    if found is not None:
+        try:
+            refuse_web(found)
+        except UsageError as error:
+            raise UsageError(_at(where, f"{key} {error}")) from None
+    return found
 
 
 def yes_or_no(table: Mapping[str, Any], key: str, where: str = "") -> bool:

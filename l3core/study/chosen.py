@@ -1,5 +1,6 @@
 """The embeddings of a study: an entry of its plan may choose several values, each combination is one."""
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from l3core.study.checked import as_table, near, number, refuse_unknown, text
 
 EMBEDDINGS, CHECKPOINTS = "embeddings", "checkpoints"
 _SPEC_FIELDS = tuple(each.name for each in fields(EmbeddingSpec))
+LONGEST_SLUG = 80
+_PLAIN = r"[A-Za-z0-9][A-Za-z0-9 ._:,=/-]*"
 # Those whose value is always part of a name; others only where several are chosen.
 _NAMED = ("input_repr", "content")
 
@@ -38,8 +41,12 @@ class StudyEmbedding:
 
     @property
     def slug(self) -> str:
-        """In file names."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.") or "embedding"
+        """In file names: what a store can take of the name, and a digest where that says less."""
+        found = re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.")
+        if len(found) <= LONGEST_SLUG and re.fullmatch(_PLAIN, self.name):
+            return found
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+        return f"{found[: LONGEST_SLUG - 9]}-{digest}".lstrip("-")
 
 
 def embeddings_of(value: Any, kind: str) -> list[StudyEmbedding]:
@@ -59,16 +66,19 @@ def embeddings_of(value: Any, kind: str) -> list[StudyEmbedding]:
 
 def refuse_same(embeddings: Sequence[StudyEmbedding]) -> None:
     """Hold that each has a name of its own, and is something else than the others."""
-    names: set[str] = set()
+    names: dict[str, str] = {}
     specs: dict[str, str] = {}
     for each in embeddings:
-        if each.slug in names:
-            raise UsageError(f"two embeddings are called {each.name!r}: give one of them a name")
-        names.add(each.slug)
-        if each.spec is not None:
-            same = specs.setdefault(repr(each.spec), each.name)
-            if same != each.name:
-                raise UsageError(f"{each.name!r} and {same!r} are the same embedding")
+        spec = repr(each.spec)
+        if each.spec is not None and spec in specs:
+            if each.name == specs[spec]:
+                raise UsageError(f"the embedding {each.name!r} is there twice")
+            raise UsageError(f"{each.name!r} and {specs[spec]!r} are the same embedding")
+        if other := names.get(each.slug):
+            if each.name == other:
+                raise UsageError(f"two embeddings are called {each.name!r}: give one of them a name")
+            raise UsageError(f"{each.name!r} and {other!r} would have the same files: rename one")
+        names[each.slug] = specs[spec] = each.name
 
 
 def _entry(table: Any, kind: str, place: int) -> Iterable[StudyEmbedding]:
@@ -96,18 +106,29 @@ def _choices(
     """(name, spec, why there is none) of each combination of what an entry chooses."""
     named = text(table, "name", where)
     given = {"model": "l3"} | {key: table[key] for key in table if key in _SPEC_FIELDS}
+    given |= {key: _choices_within(value) for key, value in given.items() if isinstance(value, dict)}
     several = {key: value for key, value in given.items() if isinstance(value, list)}
     if empty := [key for key, value in several.items() if not value]:
         raise UsageError(f"{where}: {empty[0]} needs at least one value, got []")
     for values in product(*several.values()):
         chosen = given | dict(zip(several, values))
         model = chosen["model"]
-        if not isinstance(model, str) or model not in MODELS:
+        if not isinstance(model, str) or not model.strip():
+            raise UsageError(f"{where}: model needs text, or a list of some, got {model!r}")
+        if model not in MODELS:
             problem = f"there is no model {model!r}{near(model, MODELS)}"
             yield _name(chosen, several, named), None, problem
             continue
         spec = _spec(chosen, where)
         yield _name(spec.to_dict(), several, named), spec, None
+
+
+def _choices_within(value: Mapping[str, Any]) -> Any:
+    """A table whose values choose among several -> a list of tables; others as they are."""
+    if not any(isinstance(each, list) for each in value.values()):
+        return value
+    several = [each if isinstance(each, list) else [each] for each in value.values()]
+    return [dict(zip(value, chosen)) for chosen in product(*several)]
 
 
 def _spec(chosen: Mapping[str, Any], where: str) -> EmbeddingSpec:

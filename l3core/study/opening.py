@@ -1,11 +1,12 @@
 """What there is of a study here: copies of datasets and weights, and why the rest is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from l3core.datasets import DATASETS, DatasetCopy, read_dataset
 from l3core.engines import check_installed
 from l3core.errors import UsageError
+from l3core.study.checked import as_in_a_plan
 from l3core.study.chosen import StudyEmbedding
 from l3core.study.plan import StudyDataset, StudyPlan
 from l3core.weights import load_weights
@@ -50,12 +51,15 @@ class Opened(NamedTuple):
         return [part for part in self.parts if part.reason is not None]
 
 
-def open_study(plan: StudyPlan, *, skip_missing: bool) -> Opened:
+def open_study(
+    plan: StudyPlan, *, skip_missing: bool, looking: Callable[[str], None] = lambda name: None
+) -> Opened:
     """Look for all that a study needs.
 
     Args:
         plan: of the study.
         skip_missing: do without what is not there.
+        looking: told each embedding whose weights are looked for, which may be to fetch them.
 
     Raises:
         UsageError: something is missing, and is not to be skipped, or nothing is left.
@@ -69,6 +73,7 @@ def open_study(plan: StudyPlan, *, skip_missing: bool) -> Opened:
         except UsageError as error:
             reasons[dataset.name] = str(error)
     for embedding in plan.embeddings if copies else ():  # else nobody needs weights, which are fetched
+        looking(embedding.name)
         try:
             fingerprints[embedding.name] = _fingerprint(embedding)
         except UsageError as error:
@@ -91,14 +96,16 @@ def _copy(dataset: StudyDataset) -> DatasetCopy:
             f"nobody has said where {known.title} is: give --dataset-root {dataset.name}=URI; "
             f"get it: {known.download}"
         )
-    return read_dataset(known, dataset.root, allow_partial=dataset.allow_partial)
+    with as_in_a_plan():
+        return read_dataset(known, dataset.root, allow_partial=dataset.allow_partial)
 
 
 def _fingerprint(embedding: StudyEmbedding) -> str:
     if embedding.spec is None:
         raise UsageError(embedding.problem)
     check_installed(embedding.spec.engine)
-    return embedding.spec.fingerprint(load_weights(embedding.spec).digest)
+    with as_in_a_plan():
+        return embedding.spec.fingerprint(load_weights(embedding.spec).digest)
 
 
 def _refuse(opened: Opened, *, skip_missing: bool) -> None:

@@ -9,7 +9,16 @@ from typing import Any
 from l3core.crossval.protocols import PROTOCOLS
 from l3core.datasets import DATASETS
 from l3core.errors import UsageError
-from l3core.study.checked import as_table, near, refuse_unknown, text, whole, yes_or_no
+from l3core.study.checked import (
+    as_table,
+    near,
+    place,
+    refuse_odd,
+    refuse_unknown,
+    text,
+    whole,
+    yes_or_no,
+)
 from l3core.study.chosen import (
     CHECKPOINTS,
     EMBEDDINGS,
@@ -81,10 +90,11 @@ def read_plan(content: bytes, name: str, roots: Mapping[str, str]) -> StudyPlan:
         UsageError: what is wrong with it, in a line.
     """
     try:
-        value = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        value = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin a text with a mark
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or a number of 5000 digits
         raise UsageError(f"{name} is no TOML: {error}") from None
     try:
+        refuse_odd(value)
         return _plan(value, roots)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
@@ -153,8 +163,8 @@ def _dataset(name: str, table: Any, root: str | None) -> StudyDataset:
     refuse_unknown(table, DATASET_KEYS, where)
     return StudyDataset(
         name=name,
-        root=root or text(table, "root", where),
-        table=text(table, "table", where),
+        root=place({"root": root} if root else table, "root", where),
+        table=place(table, "table", where),
         repeats=whole(table, "repeats", where, low=1, high=MOST_REPEATS),
         allow_partial=yes_or_no(table, "allow_partial", where),
     )

@@ -1,5 +1,6 @@
 """Plans of studies: what a file means, and the line that says what is wrong with it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -69,6 +70,31 @@ def test_options_of_a_model_can_be_chosen_among_too():
     """Here of a model that there is not, so that any do."""
     entry = '[[embeddings]]\nmodel = "mine"\nmodel_options = [{layer = "a"}, {layer = "b", rate = 1}]\n'
     assert [each.name for each in plan_of(ESC10 + entry).embeddings] == ["mine a", "mine b 1"]
+
+
+def test_a_list_among_the_options_is_a_choice_each_too():
+    options = "model_options = {layer = ['conv7', 'pool5'], rate = ['native', '22050']}\n"
+    plan = plan_of(ESC10 + "[[embeddings]]\nmodel = 'soundnet'\n" + options)
+    assert [each.name for each in plan.embeddings] == [
+        f"soundnet {layer} {rate}" for layer in ("conv7", "pool5") for rate in ("native", "22050")
+    ]
+
+
+def test_a_text_that_begins_with_a_mark_of_its_encoding():
+    assert plan_of("\ufeff" + ESC10 + EDGE).embeddings
+
+
+def test_file_names_of_embeddings_are_short_and_their_own():
+    names = ["Grüße", "Gräße", "\U0001f600", "x" * 300, "x" * 301, "../..", "-", "a\nb"]
+    entries = [
+        f"[[embeddings]]\nmodel = 'fakee'\nname = {json.dumps(name, ensure_ascii=False)}\n"
+        for name in names
+    ]
+    slugs = [each.slug for each in plan_of(ESC10 + "".join(entries)).embeddings]
+    assert len(set(slugs)) == len(names)
+    for slug in slugs:
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,79}", slug)
+        assert ".." not in slug
 
 
 def test_the_plans_of_the_docs_are_plans():
@@ -153,7 +179,30 @@ def test_a_model_that_there_is_not_is_kept_with_its_reason():
         (ESC10 + "[[checkpoints]]\nweights = 'a.h5'\n", "checkpoints 1 needs samples"),
         (ESC10 + "[[checkpoints]]\nsamples = 1\navc_accuracy = 50\n", "a number from 0 to 1, got 50"),
         (ESC10 + "[[checkpoints]]\nsamples = nan\n", "samples needs a number from 0, got nan"),
-        (ESC10 + EDGE + EDGE, "two embeddings are called 'edgel3-sea-64': give one of them a name"),
+        (ESC10 + EDGE + EDGE, "the embedding 'edgel3-sea-64' is there twice"),
+        (ESC10 + EDGE + EDGE + "hop_s = 1.0", "two embeddings are called 'edgel3-sea-64': give one of"),
+        (
+            ESC10 + EDGE + "name = 'a'\n" + EDGE + "name = 'A'\nhop_s = 1.0",
+            "'A' and 'a' would have the same",
+        ),
+        (
+            ESC10 + "[[embeddings]]\nmodel = 3",
+            "embeddings 1: model needs text, or a list of some, got 3",
+        ),
+        (ESC10 + "[[embeddings]]\nmodel = [['l3']]", "model needs text, or a list of some, got ['l3']"),
+        (ESC10 + EDGE + "model_options = {a = []}\n", "model_options needs at least one value, got []"),
+        (
+            ESC10 + EDGE + "weights = 'a\\u0000b'\n".replace("'", '"'),
+            "weights: a text holds a character of",
+        ),
+        ("seed = " + "9" * 5000 + "\n" + ESC10 + EDGE, "plan.toml"),
+        ("seed = 0x1" + "0" * 5000 + "\n" + ESC10 + EDGE, "seed: a number is too large"),
+        (ESC10 + f"[[checkpoints]]\nsamples = 1{'0' * 400}\n", "samples: a number is too large"),
+        (
+            "[datasets.esc10]\nroot = 'https://host/x'\n" + EDGE,
+            "datasets.esc10: root needs a disk, gs://",
+        ),
+        (ESC10 + "table = 'https://host/x'\n" + EDGE, "datasets.esc10: table needs a disk, gs://"),
         (ESC10 + EDGE + EDGE + "name = 'B'\n", "'B' and 'edgel3-sea-64' are the same embedding"),
     ],
 )
