@@ -18,14 +18,12 @@ from l3core.errors import BusyError, RunError, UsageError
 from l3core.loading import without_collection
 from l3core.machine import usable_memory
 from l3core.table.json_objects import read_json, write_json
-from l3core.table.layout import TablePaths
-from l3core.urls import refuse_web
 from launch.exits import DONE
 from launch.options import naming
 from launch.runners import Runner, how_job_is
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
-from launch.tables import new_run_id
+from launch.tables import new_run_id, results_folder
 from launch.telling import RunSoFar
 from launch.words import duration, last_line, printable, size
 from pipelines.job import CrossvalJob
@@ -47,7 +45,7 @@ def crossvalidate(
         runner: what runs the pipeline; None: this process.
         run: is told how it ended.
     """
-    paths = _output(args)
+    paths = OutputPaths(results_folder(args.output))
     plan, folds, load = _plan(args)
     todo = _to_train(paths, plan, folds)
     if todo:
@@ -81,7 +79,7 @@ def crossvalidate(
 
 def preview(args: argparse.Namespace) -> None:
     """Say what a run would take; writes nothing."""
-    paths = _output(args)
+    paths = OutputPaths(results_folder(args.output))
     plan, folds, load = _plan(args)
     todo = _to_train(paths, plan, folds)
     step_s = _seconds_a_step(plan) if todo else 0.0
@@ -130,17 +128,6 @@ def _plan(args: argparse.Namespace) -> tuple[CrossvalPlan, list[str], Load]:
         epochs=args.epochs,
         allow_partial=args.allow_partial,
     )
-
-
-def _output(args: argparse.Namespace) -> OutputPaths:
-    with naming("--output"):
-        refuse_web(args.output)
-        paths = OutputPaths(storage.absolute(args.output).rstrip("/"))
-    if not storage.is_folder_or_absent(paths.root):
-        raise UsageError(f"--output {args.output} is a file; the results need a folder")
-    if storage.is_object(TablePaths(paths.root).table):
-        raise UsageError(f"--output {args.output} is a feature table; name a folder for the results")
-    return paths
 
 
 def _train(

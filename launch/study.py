@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from launch.exits import DONE
 from launch.notice import add_notice_flags, notices_of
 from launch.options import Parser, add_output_flags, key_value, positive
-from launch.places import reach_places
 from launch.quiet import quiet_libraries
 from launch.telling import told
 
@@ -74,9 +73,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         from launch.study_plan import planned  # after --help
         from launch.study_run import compare
 
-        reach_places({"--output": args.output, "PLAN.toml": args.plan})
         plan, paths = planned(args)
-        reach_places({f"--dataset-root {each.name}": each.root for each in plan.datasets})
         if args.dry_run:
             from launch.study_cost import preview
 

@@ -11,7 +11,7 @@ from l3core.embedding import Embedder
 from l3core.machine import usable_memory
 from l3core.speed import windows_per_second
 from l3core.study.cost import Trainings, expected_trainings, expected_windows
-from l3core.study.opening import Opened, Part, open_study
+from l3core.study.opening import Opened, Part
 from l3core.study.paths import StudyPaths
 from l3core.study.plan import StudyPlan
 from l3core.table.preview import Preview
@@ -19,6 +19,7 @@ from l3core.weights import Weights
 from launch.embed_run import preview_inputs
 from launch.exits import DONE
 from launch.study_embed import embed_args, list_of
+from launch.study_plan import look_for
 from launch.study_run import plan_cell
 from launch.words import duration, printable, size
 
@@ -56,7 +57,7 @@ class Cost(NamedTuple):
 
 def preview(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths) -> None:
     """Say what a study would take."""
-    opened = open_study(plan, skip_missing=args.skip_missing)
+    opened = look_for(args, plan)
     timed = _Timed()
     costs = [_cost(opened, paths, part, timed) for part in opened.there]
     if args.json:

@@ -13,8 +13,9 @@ from l3core.crossval.results import finished_folds
 from l3core.errors import RunError, UsageError
 from l3core.loading import without_collection
 from l3core.machine import usable_memory
+from l3core.study.checked import as_in_a_plan
 from l3core.study.finish import finish_study
-from l3core.study.opening import Opened, Part, open_study
+from l3core.study.opening import Opened, Part
 from l3core.study.paths import StudyPaths
 from l3core.study.plan import StudyPlan
 from l3core.study.scores import Cell
@@ -23,6 +24,7 @@ from launch.exits import DONE
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.study_embed import embed_part, embedding_seconds, write_clips
+from launch.study_plan import look_for
 from launch.telling import RunSoFar
 from launch.words import duration, last_line, printable
 from pipelines.job import CrossvalJob
@@ -77,7 +79,7 @@ def compare(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths, run: R
         run: is told how it ended.
     """
     run.workers = args.workers
-    opened = open_study(plan, skip_missing=args.skip_missing)
+    opened = look_for(args, plan)
     try:
         write_clips(opened, paths)
     except OSError as error:
@@ -141,19 +143,20 @@ def _name(part: Part) -> str:
 
 def plan_cell(opened: Opened, paths: StudyPaths, part: Part, protocol: str) -> Planned:
     """Plan the cross-validation of a part whose features are there."""
-    plan, folds, load = plan_crossval(
-        opened.copies[part.dataset.name],
-        paths.table(part.dataset).root,
-        spec=opened.fingerprints[part.embedding.name],
-        protocol=protocol,
-        folds=None,
-        repeats=part.dataset.repeats,
-        final=False,
-        seed=opened.plan.seed,
-        batch_size=opened.plan.batch_size,
-        epochs=opened.plan.epochs,
-        allow_partial=part.dataset.allow_partial,
-    )
+    with as_in_a_plan():
+        plan, folds, load = plan_crossval(
+            opened.copies[part.dataset.name],
+            paths.table(part.dataset).root,
+            spec=opened.fingerprints[part.embedding.name],
+            protocol=protocol,
+            folds=None,
+            repeats=part.dataset.repeats,
+            final=False,
+            seed=opened.plan.seed,
+            batch_size=opened.plan.batch_size,
+            epochs=opened.plan.epochs,
+            allow_partial=part.dataset.allow_partial,
+        )
     output = paths.cell(part.dataset, part.embedding, protocol)
     return Planned(part, output, plan, folds, _left(output, plan, folds), load)
 

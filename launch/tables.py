@@ -88,3 +88,19 @@ def failure(paths: TablePaths, run_id: str, problem: str) -> RunError:
 def new_run_id() -> str:
     """A name for a run; names sort by time."""
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def results_folder(output: str) -> str:
+    """The URI of the folder that `--output` names for results.
+
+    Raises:
+        UsageError: it is none, or a feature table.
+    """
+    with naming("--output"):
+        refuse_web(output)
+        root = storage.absolute(output).rstrip("/")
+    if not storage.is_folder_or_absent(root):
+        raise UsageError(f"--output {output} is a file; the results need a folder")
+    if storage.is_object(TablePaths(root).table):
+        raise UsageError(f"--output {output} is a feature table; name a folder for the results")
+    return root

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from l3core.study.opening import open_study
+from l3core.study.plan import read_plan
 from launch.main import main
 from tests.dataset_trees import esc50_rows, write_dcase2013, write_esc50
 
@@ -298,15 +300,27 @@ def test_what_is_missing_is_told_with_what_to_do(corpora, tmp_path, capsys):
     refused(capsys, [*everything, "--skip-missing"], "48 of 48 cells cannot be made")  # nothing is left
     nowhere = plan_file(tmp_path / "no", tmp_path, FAKE)
     refused(capsys, ["study", nowhere, *out], f"{tmp_path}/no/esc is no folder")
+    part = Path(plan_file(corpora, tmp_path, FAKE))
+    part.write_text(part.read_text().replace("allow_partial = true", ""))
+    refused(capsys, ["study", str(part), *out], "Give allow_partial = true to use what is there")
     weights = FAKE + '[[embeddings]]\nmodel = "edgel3-sea-64"\nweights = "no.h5"\n'
     plan = plan_file(corpora, tmp_path, weights)
     refused(
         capsys,
         ["study", plan, *out],
-        "2 of 4 cells cannot be made, the first is esc10, edgel3-sea-64: no weights file at no.h5",
+        "2 of 4 cells cannot be made, the first is esc10, edgel3-sea-64: no weights file at no.h5; "
+        "weights takes 'published', random:SEED, or a path or URI: model edgel3-sea-64 reads an .h5",
     )
     refused(capsys, ["study", plan, *out], "; --skip-missing leaves them out, and says why")
     assert not (tmp_path / "out").exists()
+
+
+def test_it_is_told_whose_weights_are_looked_for(corpora, tmp_path):
+    """They may have to be fetched, which takes a while."""
+    plan = read_plan(Path(plan_file(corpora, tmp_path, TWO_HOPS)).read_bytes(), "plan", {})
+    looked: list[str] = []
+    assert len(open_study(plan, skip_missing=False, looking=looked.append).there) == 2
+    assert looked == ["fake 0.25", "fake 0.5"]
 
 
 def test_an_output_that_cannot_be_is_one_line(made, corpora, tmp_path, capsys):
@@ -318,6 +332,18 @@ def test_an_output_that_cannot_be_is_one_line(made, corpora, tmp_path, capsys):
     table = output / "tables/dcase2013"
     refused(capsys, ["study", plan, "--output", str(table)], f"--output {table} is a feature table")
     refused(capsys, ["study", plan, "--output", "https://host/x"], "--output needs a disk, gs://")
+
+
+def test_a_table_that_cannot_be_is_told_before_anything_is_written(corpora, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "out"
+    for table, problem in {
+        tmp_path / "file": f"datasets.esc10: table {tmp_path}/file is a file, and needs a folder",
+        out: f"datasets.esc10: table {out} is the --output; name another",
+    }.items():
+        plan = plan_file(corpora, tmp_path, f"table = '{table}'\n{FAKE}")
+        refused(capsys, ["study", plan, "--output", str(out)], problem)
+    assert not out.exists()
 
 
 def test_without_an_output_a_preset_is_printed(capsys):
