@@ -27,6 +27,7 @@ EXTENSIONS = frozenset(
 MAX_SAMPLE_RATE_HZ = 4_000_000
 MAX_CHANNELS = 1024
 MAX_FRAMES = 2**63 - 1  # the ledger holds no more
+LARGEST_SAMPLE = 1e15  # full scale is 1; far beyond, numbers overflow in a network
 # Decoders whose samples after a seek differ from those of reading on: measured with libsndfile 1.2.2,
 # a few of a hundred seeks in Vorbis are off by up to a thousand samples, MP3 by rounding.
 READ_ON_ONLY = ("VORBIS", "MPEG")
@@ -282,8 +283,11 @@ class Recording:
 
     def _mono(self, frames: np.ndarray) -> np.ndarray:
         mono = to_mono(frames, self.mix)
-        if not np.isfinite(mono).all():
-            raise AudioError("unreadable", f"NaN or infinite samples after frame {self._position}")
+        peak = float(np.abs(mono).max(initial=0.0))
+        if not peak <= LARGEST_SAMPLE:
+            large = f"samples of {peak:.1g}, where 1 is full scale,"
+            what = large if np.isfinite(peak) else "NaN or infinite samples"
+            raise AudioError("unreadable", f"{what} after frame {self._position}")
         return mono
 
 

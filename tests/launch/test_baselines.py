@@ -8,6 +8,7 @@ import soundfile
 from l3core.spec import EmbeddingSpec
 from l3core.weights import load_weights, to_h5
 from launch.main import main
+from tests.corpus import ledger
 
 SOUNDNET = ("--model", "soundnet", "--weights", "random:0", "--model-option", "layer=pool5")
 
@@ -36,6 +37,20 @@ def test_soundnet_from_files_to_a_checked_table(corpus, tmp_path, capsys):
     assert main(["verify", "--table", str(tmp_path / "table"), "--quiet"]) == 0
     assert main([*map(str, embed), "--quiet"]) == 0
     assert len(list((tmp_path / "table/windows").iterdir())) == 1
+
+
+def test_samples_that_would_overflow_in_the_network_are_a_row_of_the_ledger(corpus, tmp_path):
+    """They are finite; a pooling hides that what comes of them is not."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/fine.wav").symlink_to(corpus / "other.wav")
+    sound = np.random.default_rng(0).uniform(-3e38, 3e38, 88_200)
+    soundfile.write(tmp_path / "corpus/huge.wav", sound, 44_100, subtype="DOUBLE")
+    embed = ("embed", "--input", tmp_path / "corpus", "--output", tmp_path / "table", *SOUNDNET)
+    assert main([*map(str, embed), "--quiet"]) == 0
+    rows = {row["clip_id"]: row for row in ledger(tmp_path / "table")}
+    assert [rows["fine.wav"][key] for key in ("status", "windows_written")] == ["ok", 11]
+    assert [rows["huge.wav"][key] for key in ("status", "windows_written")] == ["unreadable", 0]
+    assert rows["huge.wav"]["error"] == "samples of 3e+38, where 1 is full scale, after frame 0"
 
 
 @pytest.mark.parametrize(
