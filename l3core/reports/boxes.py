@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GAP = 0.6  # between datasets, in boxes
-LONG_NAME = 9  # letters that fit below a box
+LONG_NAME, LONGEST_NAME = 9, 24  # letters that fit below a box, and that are shown of a longer one
 _MEAN: dict[str, Any] = {
     "marker": "D",
     "markerfacecolor": "white",
@@ -51,7 +51,7 @@ def draw_boxes(boxes: Sequence[Box]) -> Markup:
         for box, place in zip(boxes, places):
             colour = COLOURS[levels.index(box.level) % len(COLOURS)]
             _draw_box(chart.axes, box, place, colour)
-        chart.axes.set_xticks(places, [box.level for box in boxes])
+        chart.axes.set_xticks(places, [_shortened(box.level) for box in boxes])
         if long:
             chart.axes.tick_params(axis="x", labelrotation=30)
             for label in chart.axes.get_xticklabels():
@@ -63,6 +63,10 @@ def draw_boxes(boxes: Sequence[Box]) -> Markup:
         chart.axes.grid(visible=False, axis="x")
         _add_legend(chart.axes, boxes)
     return chart.svg
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _draw_box(axes: "Axes", box: Box, place: float, colour: str) -> None:

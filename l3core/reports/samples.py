@@ -15,6 +15,8 @@ OWN_TASK = "#000000"
 
 def draw_samples(cells: Sequence[Cell]) -> Markup:
     """The chart of the cells that are checkpoints; those that are missing have no point."""
+    from matplotlib.ticker import NullFormatter
+
     points = [cell for cell in cells if cell.embedding.samples is not None]
     with drawing(width_in=8.0, height_in=3.4) as chart:
         axes = chart.axes
@@ -46,6 +48,8 @@ def draw_samples(cells: Sequence[Cell]) -> Markup:
         paper = [100 * share for share in AVC_ACCURACIES.values()]
         axes.plot(list(AVC_ACCURACIES), paper, ":", color=OWN_TASK, label="its own task, the paper")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda pairs, _: f"{pairs:,.0f}")  # its own would be in TeX
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("pairs that the training had seen")
         axes.set_ylabel("accuracy, %")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

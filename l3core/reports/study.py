@@ -52,6 +52,9 @@ TABLE_2_COLUMNS = (
 )
 
 
+WORDS = ("how", "why", "not as in the paper")  # columns that may need several lines
+
+
 class Part(NamedTuple):
     """A chart with its tables.
 
@@ -97,6 +100,7 @@ def study_page(plan: StudyPlan, cells: Sequence[Cell], tests: Sequence[Compariso
         test_columns=TEST_COLUMNS,
         cell_columns=CELL_COLUMNS,
         table_2_columns=TABLE_2_COLUMNS,
+        words=WORDS,
     )
 
 

@@ -109,6 +109,30 @@ def test_a_leaky_protocol_is_said_to_be_one(page):
         assert "Leaky validation" not in seen.page.locator(".protocol").nth(0).inner_text()
 
 
+def test_whatever_names_are_the_figures_are_readable(tmp_path):
+    """The axis of Figure 4 is in plain numbers, and a long name takes no more than half of a chart."""
+    long = "a model that there is not " * 4
+    text = PAPER.replace("no <b>such</b> model", long) + CHECKPOINTS
+    with opened(page_of(tmp_path, text)) as seen:
+        amount = seen.page.locator("section:has(> h2:text-is('Figure 4: Amount of training')) svg")
+        texts = [each.text_content() for each in amount.first.locator("text").all()]
+        assert "1,000,000" in texts
+        assert not [each for each in texts if "$" in each]
+        models = seen.page.locator("section:has(> h2:text-is('Figure 5: Embedding')) svg").first
+        texts = [each.text_content() for each in models.locator("text").all()]
+        assert "a model that there is n…" in texts
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_tables_fit_on_a_screen_and_can_be_moved_on_a_telephone(page):
+    with opened(page) as seen:
+        look = "[...document.querySelectorAll('.wide')].map(e => [e.scrollWidth, e.clientWidth])"
+        assert all(needed <= there for needed, there in seen.page.evaluate(look))
+        seen.page.set_viewport_size({"width": 400, "height": 800})
+        assert any(needed > there for needed, there in seen.page.evaluate(look))
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def test_it_prints(page):
     with opened(page) as seen:
         seen.page.set_viewport_size({"width": 718, "height": 1000})  # A4 less its margins
