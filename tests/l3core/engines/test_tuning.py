@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 
 from l3core.engines import tensorflow as module
+from l3core.engines import tensorflow_tuning
 from l3core.engines.halving import compute
 from l3core.engines.probing import best_batch_size
-from l3core.engines.tensorflow import PlacingEngine, TensorFlowEngine, tune
+from l3core.engines.tensorflow import PlacingEngine, TensorFlowEngine
+from l3core.engines.tensorflow_tuning import tune
 from l3core.errors import OutOfMemoryError
 from l3core.spec import EmbeddingSpec
 from l3core.table.read import read_windows
@@ -39,9 +41,9 @@ def engine():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(module, "PROBE_S", 0.01)
+    monkeypatch.setattr(tensorflow_tuning, "PROBE_S", 0.01)
     sizes = partial(best_batch_size, smallest=2, largest=4)
-    monkeypatch.setattr(module, "best_batch_size", sizes)
+    monkeypatch.setattr(tensorflow_tuning, "best_batch_size", sizes)
 
 
 def agree(found, vectors):
