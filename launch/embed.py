@@ -182,7 +182,8 @@ def _embed(
     so_far: RunSoFar,
     adapt: Callable[["Runner | None"], "Runner | None"] | None,
 ) -> int:
-    from launch.embed_run import embed_table, preview_table  # after --help
+    from launch.embed_preview import preview_table  # after --help
+    from launch.embed_run import embed_table
     from launch.runners import check_options, runner_of, where_of
     from launch.summary import say_skipped
     from launch.tables import table_at

@@ -16,7 +16,7 @@ from l3core.study.paths import StudyPaths
 from l3core.study.plan import StudyPlan
 from l3core.table.preview import Preview
 from l3core.weights import Weights
-from launch.embed_run import preview_inputs
+from launch.embed_preview import preview_inputs
 from launch.exits import DONE
 from launch.study_embed import embed_args, list_of
 from launch.study_plan import look_for

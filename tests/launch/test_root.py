@@ -6,7 +6,7 @@ import pytest
 
 from l3core import pinned
 from l3core.containment import contained
-from launch import embed_run
+from launch import embed_options
 from launch.main import main
 from tests.corpus import FLAGS, ledger, snapshot, table_rows, write_audio
 
@@ -108,7 +108,7 @@ def test_a_link_that_is_put_there_after_the_plan(corpus, tmp_path, monkeypatch):
         (corpus / "a.wav").rename(tmp_path / "out/a.wav")  # its size and time stay
         (corpus / "a.wav").symlink_to(tmp_path / "out/a.wav")
 
-    monkeypatch.setattr(embed_run, "contained", then_swapped)
+    monkeypatch.setattr(embed_options, "contained", then_swapped)
     assert embed(corpus, table, "--root", str(corpus)) == 0
     assert (corpus / "a.wav").is_symlink()
     assert ledger(table)["a.wav"]["status"] == "forbidden"

@@ -147,7 +147,7 @@ def test_ctrl_c_cancels_the_job(api, bucket, capsys):
 
 
 def test_a_dry_run_says_on_which_machines(api, bucket, capsys, monkeypatch):
-    monkeypatch.setattr("launch.embed_run.TIMED_S", 0.05)
+    monkeypatch.setattr("launch.embed_preview.TIMED_S", 0.05)
     monkeypatch.setattr("launch.dataflow.prices.product_gflops_here", lambda: 500.0)
     assert embed(api, bucket, "--dry-run", "--workers", "3") == 0
     said = capsys.readouterr().out
@@ -160,7 +160,7 @@ def test_a_dry_run_says_on_which_machines(api, bucket, capsys, monkeypatch):
 
 
 def test_a_dry_run_says_a_price(api, bucket, capsys, monkeypatch):
-    monkeypatch.setattr("launch.embed_run.TIMED_S", 0.05)
+    monkeypatch.setattr("launch.embed_preview.TIMED_S", 0.05)
     assert embed(api, bucket, "--dry-run", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     price, windows = found["price"], found["windows"]
