@@ -20,6 +20,7 @@ COMPUTING = {"tensorflow", "keras", "kapre", "openvino", "librosa"}
 ENGINES = {
     "l3core/engines/tensorflow.py",
     "l3core/engines/tensorflow_dense.py",
+    "l3core/engines/tensorflow_tuning.py",
     "l3core/engines/openvino_graph.py",
 }
 TRAINING = "l3core/crossval/mlps.py"
