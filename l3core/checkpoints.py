@@ -105,8 +105,8 @@ def _values(piece: memoryview, shape: tuple[int, ...], tensor: str) -> np.ndarra
     numbers = math.prod(shape)
     if sum(map(len, parts)) != 4 * numbers:
         raise _DamagedError(f"{tensor} should have {numbers} numbers in one piece")
-    arrays = [np.frombuffer(part, "<f4") for part in parts]
-    return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays)).reshape(shape)
+    content = parts[0] if len(parts) == 1 else b"".join(parts)  # a number may lie in two of them
+    return np.frombuffer(content, "<f4").reshape(shape)
 
 
 def _entries(content: memoryview) -> Iterator[memoryview]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from l3core.errors import WeightsError
+from l3core.npy import read_header
 
 _MARK = object()
 _CODES = ("f2", "f4", "f8")
@@ -60,16 +61,8 @@ def read_pickled(content: bytes, *, name: str) -> Any:
 
 
 def _pickle_of(content: bytes) -> bytes:
-    if not content.startswith(np.lib.format.MAGIC_PREFIX):
-        raise _RefusedError("it does not begin as one")
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise _RefusedError(f"its format is of version {version}")
+    shape, _, dtype = read_header(file)
     if shape != () or not dtype.hasobject:
         raise _RefusedError(f"it holds an array of {dtype} {shape}, not one object")
     return file.read()

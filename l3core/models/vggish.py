@@ -29,6 +29,7 @@ import numpy as np
 from l3core.errors import WeightsError
 from l3core.models.base import Beside, BundledFile, EmbeddingModel, LayerShapes, PublishedFile
 from l3core.models.drawing import he_normal, normal
+from l3core.npy import read_header
 
 if TYPE_CHECKING:
     import keras
@@ -260,10 +261,8 @@ def _array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
         raise ValueError(f"{key} has {member.file_size} bytes")
     with archive.open(member) as packed:
         file = io.BytesIO(packed.read(MAX_PCA_BYTES + 1))
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{key} is in a format of another version")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, by_columns, dtype = read_header(file)
     numbers = file.read()
     if dtype.kind != "f" or len(numbers) != dtype.itemsize * math.prod(shape):
         raise ValueError(f"{key} is {dtype} {shape} in {len(numbers)} bytes")
-    return np.frombuffer(numbers, dtype).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(numbers, dtype).reshape(shape, order="F" if by_columns else "C")

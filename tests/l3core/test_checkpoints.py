@@ -106,6 +106,12 @@ def test_blocks_may_be_compressed(snappy):
     np.testing.assert_array_equal(read(table, {"a": (2, 2)})["a"], np.ones((2, 2)))
 
 
+def test_a_number_may_lie_in_two_parts_of_a_piece():
+    parts = field(3, field(5, ONES[:3]) + field(5, ONES[3:]))
+    table = written([described("a", (4,)), field(2, field(1, b"a") + parts)])
+    np.testing.assert_array_equal(read(table, ONE)["a"], np.ones(4))
+
+
 @pytest.mark.parametrize(
     ("entries", "problem"),
     [
