@@ -21,6 +21,7 @@ from l3core.study.plan import StudyPlan
 from l3core.study.scores import Cell
 from l3core.table.json_objects import read_json, write_json
 from launch.exits import DONE
+from launch.options import naming
 from launch.screen import showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.study_embed import embed_part, embedding_seconds, write_clips
@@ -143,7 +144,7 @@ def _name(part: Part) -> str:
 
 def plan_cell(opened: Opened, paths: StudyPaths, part: Part, protocol: str) -> Planned:
     """Plan the cross-validation of a part whose features are there."""
-    with as_in_a_plan():
+    with naming(f"{_name(part)}:"), as_in_a_plan():
         plan, folds, load = plan_crossval(
             opened.copies[part.dataset.name],
             paths.table(part.dataset).root,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -313,6 +314,22 @@ def test_what_is_missing_is_told_with_what_to_do(corpora, tmp_path, capsys):
     )
     refused(capsys, ["study", plan, *out], "; --skip-missing leaves them out, and says why")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_that_cannot_be_read_is_told_with_its_cell(corpora, tmp_path, capsys):
+    shutil.copytree(corpora / "dcase", tmp_path / "dcase")
+    next((tmp_path / "dcase").rglob("*.wav")).write_bytes(b"garbage")
+    plan = plan_file(tmp_path, tmp_path, FAKE, datasets=("dcase2013",))
+    refused(
+        capsys,
+        ["study", plan, "--output", str(tmp_path / "out"), "--quiet"],
+        "dcase2013, fake: the table has no windows of 1 of 200 clips: ",
+    )
+    refused(
+        capsys,
+        ["study", plan, "--output", str(tmp_path / "out"), "--quiet"],
+        "or give allow_partial = true to do without",
+    )
 
 
 def test_it_is_told_whose_weights_are_looked_for(corpora, tmp_path):
