@@ -93,7 +93,7 @@ def flags_of(spec: EmbeddingSpec) -> list[str]:
         flag = FLAGS.get(each.name, "--" + each.name.replace("_", "-"))
         if each.name == "model_options":
             for key, choice in value.items():
-                found += [flag, f"{key}={choice}"]
+                found.append(f"{flag}={key}={choice}")
         elif value is not None:
-            found += [flag, str(value)]
+            found.append(f"{flag}={value}")  # in one: a path may begin with a dash
     return found

@@ -14,13 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from l3core.spec import EmbeddingSpec
 from l3core.study.opening import open_study
 from l3core.study.plan import read_plan
+from launch import embed
 from launch.main import main
+from launch.options import spec_of
+from launch.study_embed import flags_of
 from tests.dataset_trees import esc50_rows, write_dcase2013, write_esc50
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = REPOSITORY / "examples/data"
 CLASSES = ("dog", "rain", "rooster")
 FAKE = '[[embeddings]]\nmodel = "fake"\nengine = "fake"\nweights = "random:0"\n'
 
@@ -229,16 +232,20 @@ def test_json_is_the_facts(made, capsys):
     assert said == json.loads((output / "study.json").read_bytes())
 
 
-def test_an_interrupted_study_goes_on(tmp_path):
+WITH_THE_FAKE = (
+    "import sys; from tests import fake_model; from launch.main import run; fake_model.register(); run()"
+)
+
+
+def test_an_interrupted_study_goes_on(corpora, tmp_path, capsys):
     """A real process, two cells side by side: what is trained when it is stopped stays trained."""
-    output = tmp_path / "out"
-    plan = tmp_path / "plan.toml"
-    plan.write_text(
-        f'epochs = 15\n[datasets.esc10]\nroot = "{DATA}"\nrepeats = 1\n'
-        '[[embeddings]]\nmodel = "edgel3-sea-64"\nhop_s = 1.0\n'
-    )
-    run = [sys.executable, "-m", "launch.main", "study", str(plan), "--output", str(output)]
-    run += ["--workers", "2"]
+    output, table = tmp_path / "out", tmp_path / "table"
+    clips = ["--input", f"{corpora}/esc/**/*.wav", "--output", str(table), "--quiet"]
+    assert main(["embed", *clips, "--model", "fake", "--engine", "fake", "--weights", "random:0"]) == 0
+    plan = Path(plan_file(corpora, tmp_path, f"table = '{table}'\n{FAKE}", top="epochs = 15\n"))
+    plan.write_text(plan.read_text().replace("repeats = 2", "repeats = 1"))
+    study = ["study", str(plan), "--output", str(output)]
+    run = [sys.executable, "-c", WITH_THE_FAKE, *study, "--workers", "2"]
     with subprocess.Popen(
         run, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -252,12 +259,26 @@ def test_an_interrupted_study_goes_on(tmp_path):
     assert 1 <= len(done) < 10
     assert f"interrupted; {len(done)} of 10 trainings are done" in error.splitlines()[-1]
     assert not (output / "study.json").exists()
-    again = subprocess.run(run, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    assert again.stdout.count("embedded before") == 1
+    assert main(study) == 0
+    assert capsys.readouterr().out.count("embedded before") == 1
     assert len(times(output)) == 10
     assert done.items() <= times(output).items()
     cells = json.loads((output / "study.json").read_bytes())["cells"]
     assert [cell["trainings"] for cell in cells] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        EmbeddingSpec(weights="-a b.h5", input_repr="linear", hop_s=1 / 3, frontend="as-trained"),
+        EmbeddingSpec(model="soundnet", model_options={"layer": "pool5", "rate": "22050"}),
+        EmbeddingSpec(model="vggish", precision="mixed_bfloat16", model_options={"variant": "pca"}),
+    ],
+    ids=lambda spec: spec.model,
+)
+def test_flags_of_a_spec_mean_it(spec):
+    argv = ["--input", "x", "--output", "y", *flags_of(spec)]
+    assert spec_of(embed.check(argv, embed.build_parser("embed")).args) == spec
 
 
 def refused(capsys, arguments, part, code=2):
