@@ -92,7 +92,7 @@ def plan_crossval(
     windows = {row.clip_id: row.windows_written for row in rows}
     counts = [windows[clip_id] for clip_id in clip_ids]
     tested = _tested_folds(copy, clips, folds)
-    _refuse_small(clips)
+    refuse_small(clips)
     embedding = read_spec(paths, fingerprint)
     plan = CrossvalPlan(
         dataset=copy.dataset.name,
@@ -149,7 +149,12 @@ def _tested_folds(
     return list(asked)
 
 
-def _refuse_small(clips: Sequence[LabelledClip]) -> None:
+def refuse_small(clips: Sequence[LabelledClip]) -> None:
+    """Hold that there are two classes, and clips of each for every fold.
+
+    Raises:
+        DatasetError: what is lacking.
+    """
     sizes = Counter(clip.label for clip in clips)
     folds = len({clip.fold for clip in clips})
     if len(sizes) < 2:

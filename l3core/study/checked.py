@@ -10,7 +10,11 @@ from l3core.errors import UsageError
 from l3core.urls import refuse_web
 
 # What other commands' errors tell to give, and what it is called in a plan.
-_IN_A_PLAN = {"--allow-partial": "allow_partial = true", "--weights": "weights"}
+_IN_A_PLAN = {
+    "--allow-partial": "allow_partial = true",
+    "--weights": "weights",
+    "--table": "table",
+}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from l3core.crossval.planning import refuse_small
 from l3core.datasets import DATASETS, DatasetCopy, read_dataset
 from l3core.engines import check_installed
 from l3core.errors import UsageError
@@ -97,7 +98,11 @@ def _copy(dataset: StudyDataset) -> DatasetCopy:
             f"get it: {known.download}"
         )
     with as_in_a_plan():
-        return read_dataset(known, dataset.root, allow_partial=dataset.allow_partial)
+        copy = read_dataset(known, dataset.root, allow_partial=dataset.allow_partial)
+    if lacking := sorted({*known.fold_sizes} - {clip.fold for clip in copy.clips}):
+        raise UsageError(f"fold {lacking[0]} has no clips below {copy.root}: a study needs all folds")
+    refuse_small(copy.clips)
+    return copy
 
 
 def _fingerprint(embedding: StudyEmbedding) -> str:

@@ -353,6 +353,16 @@ def test_a_clip_that_cannot_be_read_is_told_with_its_cell(corpora, tmp_path, cap
     )
 
 
+def test_a_fold_that_is_not_there_is_told_before_anything_is_embedded(corpora, tmp_path, capsys):
+    shutil.copytree(corpora / "esc", tmp_path / "esc")
+    for clip in (tmp_path / "esc").rglob("5-*.wav"):
+        clip.unlink()
+    study = ["study", plan_file(tmp_path, tmp_path, FAKE), "--output", str(tmp_path / "out")]
+    problem = f"esc10, fake: fold 5 has no clips below {tmp_path}/esc: a study needs all folds"
+    refused(capsys, study, problem)
+    assert not (tmp_path / "out").exists()
+
+
 def test_it_is_told_whose_weights_are_looked_for(corpora, tmp_path):
     """They may have to be fetched, which takes a while."""
     plan = read_plan(Path(plan_file(corpora, tmp_path, TWO_HOPS)).read_bytes(), "plan", {})
