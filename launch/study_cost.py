@@ -59,7 +59,7 @@ def preview(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths) -> Non
     """Say what a study would take."""
     opened = look_for(args, plan)
     timed = _Timed()
-    costs = [_cost(opened, paths, part, timed) for part in opened.there]
+    costs = [_cost(args, opened, paths, part, timed) for part in opened.there]
     if args.json:
         print(json.dumps(_facts(args, opened, paths, costs), indent=1, sort_keys=True))
     else:
@@ -90,7 +90,9 @@ class _Timed:
         return seconds_a_step(size, classes, batch_size=batch_size, steps=TIMED_STEPS)
 
 
-def _cost(opened: Opened, paths: StudyPaths, part: Part, timed: _Timed) -> Cost:
+def _cost(
+    args: argparse.Namespace, opened: Opened, paths: StudyPaths, part: Part, timed: _Timed
+) -> Cost:
     spec = part.embedding.spec
     assert spec is not None
     copy = opened.copies[part.dataset.name]
@@ -98,7 +100,7 @@ def _cost(opened: Opened, paths: StudyPaths, part: Part, timed: _Timed) -> Cost:
     with tempfile.TemporaryDirectory(prefix="l3flow-") as folder:
         clips = Path(folder) / "clips.jsonl"
         clips.write_bytes(list_of(copy))
-        look, weights = preview_inputs(embed_args(part, str(clips), table.root), table, spec)
+        look, weights = preview_inputs(embed_args(args, part, str(clips), table.root), table, spec)
     seconds = look.windows / timed.speed(part, weights) if look.windows else 0.0
     trainings = tuple(_trainings(opened, paths, part, look, each) for each in opened.plan.protocols)
     training_s = sum(

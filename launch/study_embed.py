@@ -43,6 +43,7 @@ def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part) -> str:
     assert spec is not None
     table = paths.table(part.dataset)
     own = embed_args(
+        args,
         part,
         paths.clips(part.dataset),
         table.root,
@@ -71,17 +72,21 @@ def embedding_seconds(paths: StudyPaths, part: Part, fingerprint: str) -> float 
     return float(facts["seconds"]) if facts.get("fingerprint") == fingerprint else None
 
 
-def embed_args(part: Part, clips: str, table: str, *more: str) -> argparse.Namespace:
+def embed_args(
+    args: argparse.Namespace, part: Part, clips: str, table: str, *more: str
+) -> argparse.Namespace:
     """The options of `l3flow embed` that embed a part.
 
     Args:
+        args: of the study; parsing others forgets its options of stores, unless they are the same.
         part: dataset and embedding.
         clips: a list of the dataset's clips.
         table: to embed into.
         more: further options.
     """
     assert part.embedding.spec is not None
-    argv = ["--input", f"@{clips}", "--output", table, *flags_of(part.embedding.spec), *more]
+    stores = [f"--storage-option={option}" for option in args.storage_option]
+    argv = ["--input", f"@{clips}", "--output", table, *flags_of(part.embedding.spec), *stores, *more]
     return embed.check(argv, embed.build_parser("l3flow embed")).args
 
 

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from l3core.spec import EmbeddingSpec
+from l3core.storage_options import CONFIGURED, configured
 from l3core.study.opening import open_study
 from l3core.study.plan import read_plan
 from launch import embed
@@ -221,6 +222,22 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(corpora, tmp_path, caps
     assert facts["output_bytes"] == 960 * (8 * 4 + 24)
     assert facts["fits"]
     assert facts["training_s_at_most"] > 0
+
+
+def test_options_of_stores_are_kept_while_it_embeds(corpora, tmp_path, monkeypatch):
+    monkeypatch.setenv(CONFIGURED, "{}")
+    plan = plan_file(corpora, tmp_path, FAKE, top="epochs = 1\nprotocols = ['clean']\n")
+    flags = ["study", plan, "--output", str(tmp_path / "out"), "--storage-option", "timeout=7"]
+    assert main([*flags, "--dry-run", "--quiet"]) == 0
+    assert configured() == {"timeout": "7"}
+    monkeypatch.setattr("launch.study_run.plan_cell", stop)
+    with pytest.raises(ZeroDivisionError, match="embedded"):
+        main([*flags, "--quiet"])
+    assert configured() == {"timeout": "7"}
+
+
+def stop(*_):
+    raise ZeroDivisionError("embedded, and no more")
 
 
 def test_json_is_the_facts(made, capsys):
