@@ -67,4 +67,4 @@ def test_layers_of_soundnet_are_those_there_are():
         spec = EmbeddingSpec(model="soundnet", model_options={"layer": name.split("`")[0]})
         assert (int(size), step) == (spec.size, f"{spec.hop_s:.3f} s")
     for rate in RATES_HZ:
-        assert f"`rate={rate}`" in TEXT
+        assert f"rate={rate}`" in TEXT
