@@ -1,6 +1,5 @@
 """What all tests share: the fake model, and no accelerator."""
 
-import gc
 import os
 import uuid
 
@@ -22,16 +21,6 @@ from tests.emulators import (
 from tests.web import web_server
 
 fake_model.register()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forgetting(request):
-    """What a file's tests share ends with them: a process runs a hundred files, and models are large."""
-    yield
-    for value in vars(request.module).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
-    gc.collect()
 
 
 @pytest.fixture(scope="module")
