@@ -82,6 +82,7 @@ def load_engine(
 
     Raises:
         UsageError: the engine is not installed, or cannot run the spec's model.
+        l3core.errors.OutOfMemoryError: the device has no memory for the model.
     """
     pinned = {} if device is None else {"device": device}
     return _loaded(spec.engine).load(spec, weights, batch_size=batch_size, **pinned)
