@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy --no-error-summary
 
 tests: $(VENV)/.dev $(VENV)/airflow/.$(AIRFLOW) $(VENV)/image/.made $(VENV)/engines/.done $(VENV)/flink-sql/.done
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 $(PYTEST)
 
 # The README's table of what reads a table, measured again.
 consumers: $(VENV)/.dev $(VENV)/engines/.done $(VENV)/flink-sql/.done

@@ -1,6 +1,5 @@
 """What all tests share: the fake model, and no accelerator."""
 
-import gc
 import os
 import uuid
 
@@ -10,7 +9,7 @@ import pytest
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests import fake_model, seeded
+from tests import fake_model
 from tests.emulators import (
     NO_CREDENTIALS,
     S3_ENVIRONMENT,
@@ -22,17 +21,6 @@ from tests.emulators import (
 from tests.web import web_server
 
 fake_model.register()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forgetting(request):
-    """What a file's tests share ends with them: a process runs a hundred files, and models are large."""
-    yield
-    for module in (request.module, seeded):
-        for value in vars(module).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
-    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -265,9 +265,12 @@ print(rows, peak.split()[1])
 
 
 def test_memory_does_not_grow_with_the_table(tmp_path):
-    """48 MB and 384 MB of vectors, in two and sixteen files: the peak is the same."""
+    """192 MB and 576 MB of vectors, in eight and 24 files: the peak is the same.
+
+    Of fewer files Arrow's pools do not always come to their full size.
+    """
     sizes = {}
-    for files in (2, 16):
+    for files in (8, 24):
         table = tmp_path / f"table-{files}"
         run = PlainRun(write_files(tmp_path / f"corpus-{files}", 1), table, "run-1").all()
         big_table(table, run, files)
@@ -281,7 +284,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
         rows, peak_kb = map(int, done.stdout.split())
         assert rows == files * 1000
         sizes[files] = peak_kb / 1024
-    assert sizes[16] < sizes[2] + 40
+    assert sizes[24] < sizes[8] + 40
 
 
 def big_table(table, run, files):
