@@ -107,9 +107,16 @@ def _read(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
             existing(paths, state)
     records = [{"status": "ok"} | read_json(storage.join(paths.runs, name)) for name in names]
     records.sort(key=lambda record: (record["commit"], record["committed_at"]))
-    found = heapq.merge(records, failed, key=ended_at)
-    wanted = args.spec or ""
-    return paths.root, [each for each in found if (each.get("fingerprint") or "").startswith(wanted)]
+    found = list(heapq.merge(records, failed, key=ended_at))
+    return paths.root, found if args.spec is None else _of_spec(found, args.spec, paths.root)
+
+
+def _of_spec(records: Sequence[dict[str, Any]], spec: str, root: str) -> list[dict[str, Any]]:
+    asked = [record for record in records if (record.get("fingerprint") or "").startswith(spec)]
+    if not asked and records:
+        known = dict.fromkeys(filter(None, (record.get("fingerprint") for record in records)))
+        raise UsageError(f"--spec {spec} is none of the specs in {root}: {', '.join(known) or 'none'}")
+    return asked
 
 
 def _follow(args: argparse.Namespace) -> int:

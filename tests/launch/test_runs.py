@@ -38,8 +38,16 @@ def test_the_records_as_json(table, capsys):
     records = json.loads(capsys.readouterr().out)
     assert [record["commit"] for record in records] == [1, 1, 2]  # the second had nothing to do
     assert [record["windows"] for record in records] == [10, 0, 10]
-    assert main(["runs", "--table", str(table), "--json", "--spec", "s0nothing"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    spec = records[0]["fingerprint"]
+    assert main(["runs", "--table", str(table), "--json", "--spec", spec[:5]]) == 0
+    assert json.loads(capsys.readouterr().out) == records
+
+
+def test_a_spec_that_no_run_had_is_said(table, capsys):
+    spec = json.loads(next((table / "runs").iterdir()).read_bytes())["fingerprint"]
+    assert main(["runs", "--table", str(table), "--spec", "s0nothing"]) == 2
+    said = capsys.readouterr().err
+    assert f"--spec s0nothing is none of the specs in {table}: {spec} (see l3flow runs --help)" in said
 
 
 def test_one_run_is_no_runs(tmp_path, capsys):
@@ -78,9 +86,11 @@ def test_the_page_of_a_table_named_like_html_is_text(table, tmp_path, capsys):
     assert "&lt;script&gt;alert(1)&lt;/table" in html
 
 
-def test_a_page_of_runs_that_did_nothing_has_no_charts(table, tmp_path):
+def test_a_page_without_runs_has_no_charts(table, tmp_path):
     page = tmp_path / "runs.html"
-    assert main(["runs", "--table", str(table), "--spec", "s0nothing", "--plot", str(page)]) == 0
+    for record in (table / "runs").iterdir():
+        record.unlink()
+    assert main(["runs", "--table", str(table), "--plot", str(page)]) == 0
     assert "<svg" not in page.read_text(encoding="utf-8")
 
 
