@@ -1,8 +1,8 @@
 """VGGish against upstream's own values, and the files that its authors publish."""
 
+import gc
 import io
 import zipfile
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -41,9 +41,16 @@ def weights_of(variant="raw", scale=1.0):
     return Weights(tuple(tensors), "seeded")
 
 
-@lru_cache(maxsize=1)  # each has 288 MB of weights, and as much again of kernels
+_kept = {}
+
+
 def embedder(variant="raw", scale=1.0):
-    return Embedder(spec_of(variant), weights=weights_of(variant, scale))
+    """The last one is kept: each has 288 MB of weights, and as much again of kernels."""
+    if (variant, scale) not in _kept:
+        _kept.clear()
+        gc.collect()  # a Keras model refers to itself
+        _kept[variant, scale] = Embedder(spec_of(variant), weights=weights_of(variant, scale))
+    return _kept[variant, scale]
 
 
 def embed(clip, variant="raw", hop_s=0.96, scale=1.0):
