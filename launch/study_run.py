@@ -1,6 +1,7 @@
 """A run of `l3flow study`: embed, cross-validate, compare."""
 
 import argparse
+import gc
 import json
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -134,6 +135,7 @@ def _embed(args: argparse.Namespace, opened: Opened, paths: StudyPaths) -> None:
             print(f"{_name(part)}: left out: {printable(str(part.reason))}")
     for part in opened.there:
         said = embed_part(args, paths, part)
+        gc.collect()  # a Keras model refers to itself, and VGGish has 288 MB of weights
         if not quiet:
             print(f"{_name(part)}: {said}", flush=True)
 
