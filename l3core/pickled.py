@@ -74,8 +74,10 @@ class _Reader:
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memory: dict[Any, Any] = {}
+        self._left = 0  # bytes that texts may still become
 
     def read(self, pickled: bytes) -> Any:
+        self._left = len(pickled)
         for instruction, argument, _ in pickletools.genops(pickled):
             name = instruction.name
             if name == "STOP":
@@ -143,6 +145,14 @@ class _Reader:
         if not isinstance(arguments, tuple):
             raise _RefusedError("it calls with what is no tuple")
         self._stack.append(_CALLED[called](*arguments))
+        if isinstance(self._stack[-1], bytes):
+            self._made(len(self._stack[-1]))
+
+    def _made(self, size: int) -> None:
+        """Count what a text became: a file that has each text once makes no more than it holds."""
+        self._left -= size
+        if self._left < 0:
+            raise _RefusedError("it makes the same text into bytes again and again")
 
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
@@ -153,6 +163,8 @@ class _Reader:
                 raise _RefusedError("a type has an unknown order of bytes")
             target.order = state[1]
         elif isinstance(target, _Array):
+            if isinstance(state[4], str):
+                self._made(len(state[4]))
             target.value = _value(*state[1:5])
         else:
             raise _RefusedError("it gives a state to what has none")
@@ -188,6 +200,13 @@ def _encode(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise _RefusedError("it encodes what is no text")
     return text.encode("latin-1")
+
+
+def _joined(parts: Sequence[Any]) -> str:
+    """The name that two texts mean; of a list of lists of lists even the text has no end."""
+    if not all(type(part) is str for part in parts):
+        raise _RefusedError("a name is no text")
+    return ".".join(parts)
 
 
 def _nothing(given: tuple[Any, ...]) -> bytes:
@@ -252,7 +271,7 @@ _STEPS: dict[str, Callable[[_Reader, Any], None]] = {
     "APPEND": lambda reader, _: reader._extend([reader._stack.pop()]),
     "GLOBAL": lambda reader, name: reader._name(str(name).replace(" ", ".")),
     "STACK_GLOBAL": lambda reader, _: reader._name(
-        ".".join(str(part) for part in (reader._stack.pop(), reader._stack.pop())[::-1])
+        _joined((reader._stack.pop(), reader._stack.pop())[::-1])
     ),
     "REDUCE": lambda reader, _: reader._call(),
     "BUILD": lambda reader, _: reader._build(),

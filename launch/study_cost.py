@@ -49,11 +49,6 @@ class Cost(NamedTuple):
         """Trainings that are left."""
         return sum(each.left for each in self.trainings)
 
-    @property
-    def memory_bytes(self) -> int:
-        """That a training needs."""
-        return max(each.load.memory_bytes for each in self.trainings)
-
 
 def preview(args: argparse.Namespace, plan: StudyPlan, paths: StudyPaths) -> None:
     """Say what a study would take."""
@@ -121,10 +116,11 @@ def _trainings(opened: Opened, paths: StudyPaths, part: Part, look: Preview, pro
     return Trainings(protocol, len(cell.todo), len(cell.folds), classes, batch_size, cell.load)
 
 
-def _totals(args: argparse.Namespace, opened: Opened, costs: list[Cost]) -> dict[str, Any]:
+def _totals(args: argparse.Namespace, costs: list[Cost]) -> dict[str, Any]:
     free = usable_memory()
-    beside = min(args.workers, len(opened.there) * len(opened.plan.protocols))
-    memory = beside * max(cost.memory_bytes for cost in costs)
+    todo = [each for cost in costs for each in cost.trainings if each.left]
+    beside = min(args.workers, len(todo))
+    memory = beside * max((each.load.memory_bytes for each in todo), default=0)
     return {
         "windows": sum(cost.preview.windows for cost in costs),
         "audio_s": sum(cost.preview.audio_s for cost in costs),
@@ -160,7 +156,7 @@ def _facts(
         for part in opened.missing
     ]
     ending = {"status": "dry-run", "exit_code": DONE, "message": "", "output": paths.root}
-    return ending | _totals(args, opened, costs) | {"parts": parts, "missing": missing}
+    return ending | _totals(args, costs) | {"parts": parts, "missing": missing}
 
 
 def _print(args: argparse.Namespace, opened: Opened, costs: list[Cost]) -> None:
@@ -177,7 +173,7 @@ def _print(args: argparse.Namespace, opened: Opened, costs: list[Cost]) -> None:
         training = f"{cost.left} trainings, at most {duration(cost.training_s)}"
         name = printable(f"{cost.part.dataset.name}, {cost.part.embedding.name}")
         print(f"{name}: {embedding}; {training if cost.left else 'trained before'}")
-    total = _totals(args, opened, costs)
+    total = _totals(args, costs)
     refused = "" if total["fits"] else ": the run would be refused"
     print(
         f"together: {total['windows']} windows, {duration(total['audio_s'])} of audio, "

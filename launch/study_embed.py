@@ -31,8 +31,10 @@ def list_of(copy: DatasetCopy) -> bytes:
     return "".join(f"{json.dumps(clip.uri)}\n" for clip in copy.clips).encode()
 
 
-def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part) -> str:
+def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part, fingerprint: str) -> str:
     """Embed what a table lacks of a part; a line on what was done.
+
+    How long it took is kept, and added up: also of a run that is interrupted or fails.
 
     Raises:
         RunError: the run failed; the message says how the table is.
@@ -51,20 +53,25 @@ def embed_part(args: argparse.Namespace, paths: StudyPaths, part: Part) -> str:
         *(("--quiet",) if args.quiet or args.json else ()),
     )
     begin = time.monotonic()
-    plan, record = embed_inputs(own, table, spec, [], None, RunSoFar("embed", table.root, new_run_id()))
-    seconds = time.monotonic() - begin
-    assert record is not None  # it is local
+    idle = False
+    try:
+        run = RunSoFar("embed", table.root, new_run_id())
+        plan, record = embed_inputs(own, table, spec, [], None, run)
+        assert record is not None  # it is local
+        idle = record["windows"] == 0
+    finally:
+        seconds = time.monotonic() - begin
+        if not idle:
+            before = embedding_seconds(paths, part, fingerprint) or 0.0
+            facts = {"fingerprint": fingerprint, "seconds": before + seconds}
+            write_json(paths.embedded(part.dataset, part.embedding), facts)
     if plan.empty:
         return "embedded before"
-    write_json(
-        paths.embedded(part.dataset, part.embedding),
-        {"fingerprint": plan.fingerprint, "seconds": seconds, "windows": record["windows"]},
-    )
     return f"{record['windows']} windows embedded in {duration(seconds)}"
 
 
 def embedding_seconds(paths: StudyPaths, part: Part, fingerprint: str) -> float | None:
-    """What embedding a part took; None if this study has not done it."""
+    """What embedding a part took, in all runs; None if this study has not done it."""
     try:
         facts = read_json(paths.embedded(part.dataset, part.embedding))
     except FileNotFoundError:

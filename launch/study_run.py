@@ -134,7 +134,7 @@ def _embed(args: argparse.Namespace, opened: Opened, paths: StudyPaths) -> None:
         for part in opened.missing:
             print(f"{_name(part)}: left out: {printable(str(part.reason))}")
     for part in opened.there:
-        said = embed_part(args, paths, part)
+        said = embed_part(args, paths, part, opened.fingerprints[part.embedding.name])
         gc.collect()  # a Keras model refers to itself, and VGGish has 288 MB of weights
         if not quiet:
             print(f"{_name(part)}: {said}", flush=True)

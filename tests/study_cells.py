@@ -63,6 +63,9 @@ def cells_of(plan, *, missing=(), complete=True, score=score):
                 ]
                 summary = {
                     "folds": folds,
+                    "protocol": protocol,
+                    "epochs": plan.epochs,
+                    "batch_size": plan.batch_size or 32,
                     "embedding": {"spec": embedding.spec.to_dict()},
                     "complete": complete,
                     "clips": known.clips,

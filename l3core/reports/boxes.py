@@ -33,12 +33,14 @@ class Box(NamedTuple):
         level: its answer.
         accuracies: percent; none: it is missing, and hatched.
         papers: what the paper reports, percent; maybe several, where a box pools embeddings.
+        note: below its answer.
     """
 
     group: str
     level: str
     accuracies: tuple[float, ...]
     papers: tuple[float, ...]
+    note: str = ""
 
 
 def draw_boxes(boxes: Sequence[Box]) -> Markup:
@@ -51,7 +53,7 @@ def draw_boxes(boxes: Sequence[Box]) -> Markup:
         for box, place in zip(boxes, places):
             colour = COLOURS[levels.index(box.level) % len(COLOURS)]
             _draw_box(chart.axes, box, place, colour)
-        chart.axes.set_xticks(places, [_shortened(box.level) for box in boxes])
+        chart.axes.set_xticks(places, [f"{_shortened(box.level)}\n{box.note}".strip() for box in boxes])
         if long:
             chart.axes.tick_params(axis="x", labelrotation=30)
             for label in chart.axes.get_xticklabels():

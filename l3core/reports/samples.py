@@ -26,8 +26,9 @@ def draw_samples(cells: Sequence[Cell]) -> Markup:
                 continue
             mine.sort(key=_samples)
             means = np.array([100 * cell.accuracies.mean() for cell in mine])
-            below = means - [100 * cell.accuracies.min() for cell in mine]
-            above = [100 * cell.accuracies.max() for cell in mine] - means
+            # a mean of equal numbers may be off by a bit, and Matplotlib refuses whiskers below zero
+            below = np.maximum(0, means - [100 * cell.accuracies.min() for cell in mine])
+            above = np.maximum(0, [100 * cell.accuracies.max() for cell in mine] - means)
             axes.errorbar(
                 [_samples(cell) for cell in mine],
                 means,

@@ -1,18 +1,19 @@
 """The page of a study: the paper's figures again, its own numbers beside them, and the tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from l3core.crossval.protocols import PROTOCOLS
 from l3core.datasets import DATASETS
-from l3core.paper import published
+from l3core.paper import TABLE_2_CONTENTS, published
 from l3core.reports.boxes import Box, draw_boxes
 from l3core.reports.page import render_page
 from l3core.reports.samples import draw_samples
 from l3core.study.plan import StudyPlan
-from l3core.study.questions import QUESTIONS, Comparison, Question, groups_of
+from l3core.study.questions import QUESTIONS, Comparison, Question, groups_of, pooled_fields
 from l3core.study.scores import OK, Cell, cell_rows
 
 TEST_COLUMNS = (
@@ -52,6 +53,7 @@ TABLE_2_COLUMNS = (
 )
 
 
+POOLED = {"input_repr": "input representations", "content": "contents", "hop_s": "hops"}  # in words
 WORDS = ("how", "why", "not as in the paper")  # columns that may need several lines
 
 
@@ -161,18 +163,26 @@ def _boxes(question: Question, cells: Sequence[Cell]) -> list[Box]:
         for group in groups:
             papers = [paper for cell in group.cells if (paper := _paper(cell)) is not None]
             accuracies = [100 * score for score in group.scores.values()]
-            found.append(Box(_title(dataset), group.level, tuple(accuracies), tuple(papers)))
+            there = sum(cell.summary is not None for cell in group.cells)
+            note = f"{there} of {len(group.cells)}" if 0 < there < len(group.cells) else ""
+            found.append(Box(_title(dataset), group.level, tuple(accuracies), tuple(papers), note))
     return found if several else []
 
 
 def _about(question: Question, cells: Sequence[Cell]) -> str:
-    words = {
-        "input_repr": "Pooled over the contents that the embedding was trained on.",
-        "content": "Pooled over the input representations.",
-        "model": "Of a model with several embeddings the one by its defaults, of L3 mel256 and music.",
-    }[question.field]
-    words += " A box spans the quartiles of the accuracies of all trainings, its line is the median, "
+    words = "A box spans the quartiles of the accuracies of all trainings, its line is the median, "
     words += "the diamond the mean."
+    groups = [
+        group
+        for dataset in dict.fromkeys(cell.dataset for cell in cells)
+        for group in groups_of(question, [cell for cell in cells if cell.dataset == dataset])
+    ]
+    if pooled := pooled_fields(groups):
+        names = ", ".join(POOLED.get(name, name) for name in pooled)
+        words += f" Pooled over {names}; n of m below a box: some of what it pools is left out."
+    elif question.field == "model":
+        shown = dict.fromkeys(group.cells[0].embedding.name for group in groups)
+        words += f" One embedding stands for each model: {', '.join(shown)}."
     if any(_paper(cell) is not None for cell in cells):
         words += " A cross is what the paper reports."
     return words
@@ -196,7 +206,7 @@ def _test_row(test: Comparison) -> tuple[str, ...]:
         str(found.pairs),
         str(test.unpaired),
         str(found.zeros),
-        f"{100 * found.mean:+.1f}",
+        "" if found.mean is None else f"{100 * found.mean:+.1f}",
         interval,
         "" if found.effect is None else f"{found.effect:+.2f}",
         f"{found.plus:g}",
@@ -216,15 +226,27 @@ def _table_2(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     question = next(each for each in QUESTIONS if each.field == "model")
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         for group in groups_of(question, [cell for cell in cells if cell.dataset == dataset]):
-            cell = group.cells[0]
+            cell = _of_table_2(group.cells[0], cells)
             row = cell_rows([cell])[0]
             found.append((_title(dataset), cell.embedding.name, *_beside_paper(row)))
     return found
 
 
+def _of_table_2(cell: Cell, cells: Sequence[Cell]) -> Cell:
+    """The one that the paper's table has in the place of a cell, if it is here: of L3 it mixes two."""
+    if cell.spec is None or cell.spec.model != "l3":
+        return cell
+    content = TABLE_2_CONTENTS.get(cell.dataset, cell.spec.content)
+    for other in cells:
+        if (other.dataset, other.spec) == (cell.dataset, replace(cell.spec, content=content)):
+            return other
+    return cell
+
+
 def _cell_row(cell: Cell, row: Mapping[str, Any]) -> tuple[str | Markup, ...]:
     if row["status"] != OK:
-        return (_title(cell.dataset), cell.embedding.name, "left out", *[""] * (len(CELL_COLUMNS) - 3))
+        left_out, *paper = _beside_paper(row)
+        return (_title(cell.dataset), cell.embedding.name, left_out, "", "", "", *paper, "", "")
     where = f"cells/{cell.dataset}/{cell.embedding.slug}/{cell.protocol}/report.html"
     link = Markup('<a href="{}">{}</a>').format(where, cell.embedding.name)
     mean, *paper = _beside_paper(row)
@@ -244,11 +266,11 @@ def _cell_row(cell: Cell, row: Mapping[str, Any]) -> tuple[str | Markup, ...]:
 def _beside_paper(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """(mean accuracy, the paper's, difference in points, in what they differ)."""
     if row["status"] != OK:
-        return "left out", "", "", ""
+        return "left out", _hundredths(row["paper_accuracy"]), "", ""
     difference = row["paper_difference"]
     return (
         _percent(row["mean_accuracy"]),
-        _percent(row["paper_accuracy"]),
+        _hundredths(row["paper_accuracy"]),
         "" if difference is None else f"{100 * difference:+.1f}",
         row["paper_differs"] or "",
     )
@@ -256,6 +278,11 @@ def _beside_paper(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _hundredths(share: float | None) -> str:
+    """As the paper's table has it."""
+    return "" if share is None else f"{100 * share:.2f} %"
 
 
 def _seconds(seconds: float | None) -> str:

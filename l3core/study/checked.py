@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from l3core.errors import UsageError
+from l3core.errors import FetchError, UsageError
 from l3core.urls import refuse_web
 
 # What other commands' errors tell to give, and what it is called in a plan.
@@ -26,7 +26,8 @@ def as_in_a_plan() -> Iterator[None]:
         problem = str(error)
         for flag, key in _IN_A_PLAN.items():
             problem = problem.replace(flag, key)
-        raise UsageError(problem) from None
+        kind = FetchError if isinstance(error, FetchError) else UsageError
+        raise kind(problem) from None
 
 
 def refuse_odd(value: Any, key: str = "") -> None:

@@ -6,11 +6,14 @@ from typing import NamedTuple
 from l3core.crossval.planning import refuse_small
 from l3core.datasets import DATASETS, DatasetCopy, read_dataset
 from l3core.engines import check_installed
-from l3core.errors import UsageError
+from l3core.errors import FetchError, StorageError, UsageError
 from l3core.study.checked import as_in_a_plan
 from l3core.study.chosen import StudyEmbedding
 from l3core.study.plan import StudyDataset, StudyPlan
 from l3core.weights import load_weights
+
+_Missing = UsageError | StorageError | OSError
+_MISSING = (UsageError, StorageError, OSError)
 
 
 class Part(NamedTuple):
@@ -63,30 +66,34 @@ def open_study(
         looking: told each embedding whose weights are looked for, which may be to fetch them.
 
     Raises:
-        UsageError: something is missing, and is not to be skipped, or nothing is left.
+        UsageError, StorageError: something is missing, and is not to be skipped, or nothing is left.
     """
     copies: dict[str, DatasetCopy] = {}
     fingerprints: dict[str, str] = {}
-    reasons: dict[str, str] = {}
+    without_copy: dict[str, _Missing] = {}
+    without_weights: dict[str, _Missing] = {}
     for dataset in plan.datasets:
         try:
             copies[dataset.name] = _copy(dataset)
-        except UsageError as error:
-            reasons[dataset.name] = str(error)
+        except _MISSING as error:
+            without_copy[dataset.name] = error
     for embedding in plan.embeddings if copies else ():  # else nobody needs weights, which are fetched
         looking(embedding.name)
         try:
             fingerprints[embedding.name] = _fingerprint(embedding)
-        except UsageError as error:
-            reasons[embedding.name] = str(error)
-    parts = tuple(
-        Part(dataset, embedding, reasons.get(dataset.name) or reasons.get(embedding.name))
+        except _MISSING as error:
+            without_weights[embedding.name] = error
+    reasons = [
+        (dataset, embedding, without_copy.get(dataset.name) or without_weights.get(embedding.name))
         for dataset in plan.datasets
         for embedding in plan.embeddings
+    ]
+    parts = tuple(
+        Part(dataset, embedding, str(why) if why else None) for dataset, embedding, why in reasons
     )
     opened = Opened(plan, copies, fingerprints, parts)
-    if opened.missing:
-        _refuse(opened, skip_missing=skip_missing)
+    if opened.missing and not (opened.there and skip_missing):
+        raise _refusal(opened, next(why for *_, why in reasons if why), skip_missing=skip_missing)
     return opened
 
 
@@ -113,14 +120,14 @@ def _fingerprint(embedding: StudyEmbedding) -> str:
         return embedding.spec.fingerprint(load_weights(embedding.spec).digest)
 
 
-def _refuse(opened: Opened, *, skip_missing: bool) -> None:
-    if opened.there and skip_missing:
-        return
+def _refusal(opened: Opened, why: _Missing, *, skip_missing: bool) -> UsageError | StorageError:
+    """That cells cannot be made: wrong use, or what nobody here can help and another time may be."""
     first = opened.missing[0]
     protocols = len(opened.plan.protocols)
     cells = protocols * len(opened.missing)
     which = f"{cells} of {protocols * len(opened.parts)} cells cannot be made"
     hint = "" if skip_missing or not opened.there else "; --skip-missing leaves them out, and says why"
-    raise UsageError(
-        f"{which}, the first is {first.dataset.name}, {first.embedding.name}: {first.reason}{hint}"
-    )
+    told = f"{which}, the first is {first.dataset.name}, {first.embedding.name}: {first.reason}{hint}"
+    if isinstance(why, StorageError):
+        return StorageError(told)
+    return FetchError(told) if isinstance(why, FetchError) else UsageError(told)

@@ -98,6 +98,8 @@ def read_plan(content: bytes, name: str, roots: Mapping[str, str]) -> StudyPlan:
         return _plan(value, roots)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{name}: its keys are nested too deeply") from None
 
 
 def preset_text(name: str) -> bytes:

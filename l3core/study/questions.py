@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from l3core.spec import EmbeddingSpec
-from l3core.study.chosen import StudyEmbedding
 from l3core.study.scores import Cell
-from l3core.study.significance import Key, SignedRank, holm, pair_scores, signed_rank
+from l3core.study.significance import NO_PAIRS, Key, SignedRank, holm, pair_scores, signed_rank
 
 Rest = tuple[tuple[str, str], ...]
 
@@ -98,7 +97,7 @@ def groups_of(question: Question, cells: Sequence[Cell]) -> list[Group]:
     """The answers that cells of one dataset and protocol give to a question, in their order.
 
     Checkpoints answer nothing. Of a model that has several embeddings one stands for it where models are
-    compared: the one with the model's own defaults, else the first.
+    compared: the one that is nearest to the model's own defaults, of several the first.
     """
     asked = [cell for cell in cells if cell.embedding.samples is None]
     if question.field == "model":
@@ -123,16 +122,32 @@ def ask(question: Question, cells: Sequence[Cell], *, seed: int = 0) -> list[Com
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         groups = groups_of(question, [cell for cell in cells if cell.dataset == dataset])
         for first, second in combinations(groups, 2):
-            if first.scores.keys() & second.scores.keys():
-                pairs = pair_scores(first.scores, second.scores)
-                result = signed_rank(pairs, seed=seed)
+            if first.scores and second.scores:
+                result, unpaired = _tested(first, second, seed)
                 names = (first.level, second.level)
                 protocol = cells[0].protocol
-                found.append(
-                    Comparison(question, dataset, protocol, *names, result, None, len(pairs.unpaired))
-                )
+                found.append(Comparison(question, dataset, protocol, *names, result, None, unpaired))
     corrected = holm([test.result.p for test in found])
     return [test._replace(p_holm=p) for test, p in zip(found, corrected)]
+
+
+def _tested(first: Group, second: Group, seed: int) -> tuple[SignedRank, int]:
+    """The test of two answers, and how many trainings have no partner."""
+    if first.scores.keys() & second.scores.keys():
+        pairs = pair_scores(first.scores, second.scores)
+        return signed_rank(pairs, seed=seed), len(pairs.unpaired)
+    return NO_PAIRS, len(first.scores) + len(second.scores)
+
+
+def pooled_fields(groups: Sequence[Group]) -> list[str]:
+    """Fields of `EmbeddingSpec` in which the embeddings of an answer differ, as far as they are told."""
+    found: dict[str, None] = {}
+    for group in groups:
+        specs = [cell.spec.to_dict() for cell in group.cells if cell.spec is not None]
+        for name in specs[0] if specs else ():
+            if any(spec[name] != specs[0][name] for spec in specs):
+                found[name] = None
+    return list(found)
 
 
 def comparison_rows(tests: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -188,19 +203,16 @@ def _rest(question: Question, spec: EmbeddingSpec) -> Rest:
 
 def _representatives(cells: Sequence[Cell]) -> list[Cell]:
     """A cell for each model."""
-    found: dict[str, Cell] = {}
+    models: dict[str, list[Cell]] = {}
     for cell in cells:
-        model = cell.spec.model if cell.spec else cell.embedding.name
-        best = found.setdefault(model, cell)
-        if _is_default(cell.embedding) and not _is_default(best.embedding):
-            found[model] = cell
-    return list(found.values())
+        models.setdefault(cell.spec.model if cell.spec else cell.embedding.name, []).append(cell)
+    return [max(mine, key=lambda cell: _likeness(cell.spec)) for mine in models.values()]
 
 
-def _is_default(embedding: StudyEmbedding) -> bool:
-    """Whether spectrogram and content are the model's own defaults: of L3 mel256 and music."""
-    spec = embedding.spec
+def _likeness(spec: EmbeddingSpec | None) -> tuple[bool, int]:
+    """How near an embedding is to its model's defaults: above all, of L3, mel256 and music."""
     if spec is None:
-        return False
-    default = EmbeddingSpec(model=spec.model)
-    return (spec.input_repr, spec.content) == (default.input_repr, default.content)
+        return False, 0
+    default, own = EmbeddingSpec(model=spec.model).to_dict(), spec.to_dict()
+    alike = [name for name in own if own[name] == default[name]]
+    return {"input_repr", "content"} <= {*alike}, len(alike)

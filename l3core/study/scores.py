@@ -144,8 +144,16 @@ def _what(cell: Cell) -> dict[str, Any]:
 def _figures(cell: Cell) -> dict[str, Any]:
     summary = cell.summary
     if summary is None:
-        return {"status": MISSING, "reason": cell.reason, "trainings": 0}
-    paper = published(cell.dataset, summary["embedding"]["spec"], complete=summary["complete"])
+        paper = cell.spec and published(cell.dataset, cell.spec.to_dict(), complete=True)
+        accuracy = paper.accuracy if paper else None
+        return {
+            "status": MISSING,
+            "reason": cell.reason,
+            "trainings": 0,
+            "paper_accuracy": accuracy,
+        }
+    spec = summary["embedding"]["spec"]
+    paper = published(cell.dataset, spec, complete=summary["complete"], training=summary)
     mean = float(cell.accuracies.mean())
     low, high = summary["interval"]
     return {

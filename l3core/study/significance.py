@@ -57,7 +57,7 @@ class SignedRank(NamedTuple):
         p: two-sided; None: refused.
         refused: why there is no p, in words.
         effect: matched-pairs rank-biserial correlation, -1 to 1 (Kerby 2014); None: all are equal.
-        mean, median: of the differences.
+        mean, median: of the differences; None: there are no pairs.
         interval: of the mean difference, 95 %; None: fewer than two pairs.
     """
 
@@ -70,9 +70,26 @@ class SignedRank(NamedTuple):
     p: float | None
     refused: str | None
     effect: float | None
-    mean: float
-    median: float
+    mean: float | None
+    median: float | None
     interval: Interval | None
+
+
+# Of two things that share no key.
+NO_PAIRS = SignedRank(
+    pairs=0,
+    zeros=0,
+    ties=False,
+    plus=0.0,
+    minus=0.0,
+    method=None,
+    p=None,
+    refused="no two trainings share fold, repeat and all other choices",
+    effect=None,
+    mean=None,
+    median=None,
+    interval=None,
+)
 
 
 def pair_scores(first: Mapping[Key, float], second: Mapping[Key, float]) -> Pairs:

@@ -138,6 +138,34 @@ def test_what_is_refused(pickled, problem):
         read(pickled)
 
 
+def nested(count):
+    """Lists, each ten times in the next: no memory holds the text of the last."""
+    lists = b"]q\x00" + b"".join(
+        b"](" + 10 * (b"h" + bytes([n])) + b"eq" + bytes([n + 1]) for n in range(count)
+    )
+    return b"\x80\x04" + lists
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [nested(30) + b"\x8c\x01a\x93.", b"\x80\x04\x8c\x05numpyK\x01\x93."],
+)
+def test_a_name_is_text(pickled):
+    with pytest.raises(WeightsError, match="a name is no text"):
+        read(pickled)
+
+
+def test_a_text_becomes_bytes_once():
+    """A file of some megabytes could ask for hundreds of gigabytes."""
+    text = b"X" + (5_000).to_bytes(4, "little") + 5_000 * b"a" + b"q\x00"
+    call = b"c_codecs\nencode\nh\x00U\x06latin1\x86R"
+    assert read(b"\x80\x02" + text + call + b".") == 5_000 * b"a"
+    with pytest.raises(WeightsError, match="the same text into bytes again and again"):
+        read(b"\x80\x02" + text + 20 * call + b".")
+    numbers = of_python_2(np.zeros((20, 25), np.float32))
+    assert read(b"\x80\x02" + numbers + b".").shape == (20, 25)
+
+
 def test_arrays_that_are_none():
     good = of_python_2(np.zeros((2, 3), np.float32))
     for edit, problem in {

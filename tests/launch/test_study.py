@@ -231,6 +231,55 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(corpora, tmp_path, caps
     assert facts["training_s_at_most"] > 0
 
 
+def test_what_is_done_needs_no_memory(made, capsys):
+    plan, output = made
+    flags = ["study", plan, "--output", str(output), "--skip-missing", "--workers", "4"]
+    assert main([*flags, "--dry-run", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["trainings"], facts["memory_bytes"], facts["fits"]) == (0, 0, True)
+
+
+def test_what_embedding_took_adds_up(corpora, tmp_path):
+    shutil.copytree(corpora / "esc", tmp_path / "own/esc")
+    plan = plan_file(tmp_path / "own", tmp_path, FAKE, top="epochs = 1\nprotocols = ['clean']\n")
+    flags = ["study", once_each(plan), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main(flags) == 0
+    (facts,) = (tmp_path / "out").glob("_study/embedded/esc10/*.json")
+    facts.write_text(json.dumps(json.loads(facts.read_bytes()) | {"seconds": 1000.0}))
+    assert main(flags) == 0  # nothing to do
+    assert json.loads(facts.read_bytes())["seconds"] == 1000
+    clip = next((tmp_path / "own/esc").glob("**/*.wav"))
+    sound_of(clip, 1)
+    clip.write_bytes(clip.read_bytes() + b"LIST\x04\0\0\0test")
+    assert main(flags) == 0
+    (cell,) = pq.read_table(tmp_path / "out/cells.parquet").to_pylist()
+    assert 1000 < cell["embedding_s"] < 1500
+
+
+def test_a_dataset_and_an_embedding_may_have_one_name(corpora, tmp_path, capsys):
+    named = FAKE.replace("[[embeddings]]", '[[embeddings]]\nname = "dcase2013"')
+    text = Path(plan_file(corpora, tmp_path, named)).read_text() + "[datasets.dcase2013]\n"
+    opened = open_study(read_plan(text.encode(), "p", {}), skip_missing=True)
+    assert [part.dataset.name for part in opened.there] == ["esc10"]
+    assert "nobody has said where DCASE 2013" in opened.missing[0].reason
+
+
+def test_weights_that_cannot_be_read_or_fetched_are_cells_that_are_missing(
+    corpora, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("L3FLOW_WEIGHTS_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr("l3core.published.ATTEMPTS", 1)
+    others = f"[[embeddings]]\nweights = '{300 * 'w'}.h5'\nhop_s = 1.0\n"
+    plan = plan_file(corpora, tmp_path / "a", FAKE + others)
+    flags = ["--output", str(tmp_path / "out"), "--dry-run"]
+    refused(capsys, ["study", plan, *flags], "File name too long")
+    assert main(["study", plan, *flags, "--skip-missing"]) == 0
+    assert "left out: " in capsys.readouterr().out
+    plan = plan_file(corpora, tmp_path / "b", FAKE + "[[embeddings]]\nmodel = 'vggish'\n")
+    refused(capsys, ["study", plan, *flags], "could not fetch", code=1)  # no wrong use
+
+
 def test_options_of_stores_are_kept_while_it_embeds(corpora, tmp_path, monkeypatch):
     monkeypatch.setenv(CONFIGURED, "{}")
     plan = plan_file(corpora, tmp_path, FAKE, top="epochs = 1\nprotocols = ['clean']\n")

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l3core.errors import UsageError
-from l3core.models import MODELS
 from l3core.spec import EmbeddingSpec
 from l3core.study.plan import StudyDataset, preset_text, read_plan
 
@@ -123,10 +122,10 @@ def test_the_preset_is_the_papers_comparison():
     ]
     for each in plan.embeddings[:6]:
         assert (each.spec.embedding_size, each.spec.hop_s, each.spec.grid) == (6144, 0.1, "paper")
-        assert each.spec.weights == "published"
-    for each in plan.embeddings[6:]:
-        assert (each.spec is None) == (each.name not in MODELS)
-        assert each.spec or each.problem == f"there is no model {each.name!r}"
+        assert (each.spec.weights, each.spec.frontend) == ("published", "as-trained")
+    vggish, soundnet = (each.spec for each in plan.embeddings[6:])
+    assert (vggish.hop_s, vggish.model_options, vggish.grid) == (0.1, {"variant": "quantised"}, "paper")
+    assert soundnet.model_options == {"layer": "conv7", "rate": "native"}
 
 
 def test_a_model_that_there_is_not_is_kept_with_its_reason():
@@ -141,6 +140,7 @@ def test_a_model_that_there_is_not_is_kept_with_its_reason():
     [
         ("a = ", "is no TOML: Invalid value (at end of document)"),
         ("a = 1\na = 2", "is no TOML: Cannot overwrite a value"),
+        ("a" + 3000 * ".a" + " = 1", "its keys are nested too deeply"),
         ("", "needs at least one dataset, as [datasets.esc50]"),
         (ESC10, "needs at least one [[embeddings]] or [[checkpoints]]"),
         (EDGE, "needs at least one dataset, as [datasets.esc50]"),

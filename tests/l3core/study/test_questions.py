@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from l3core.study.questions import QUESTIONS, TESTS, ask, comparison_rows, groups_of
+from l3core.study.questions import (
+    QUESTIONS,
+    TESTS,
+    ask,
+    comparison_rows,
+    groups_of,
+    pooled_fields,
+)
 from l3core.study.scores import CELLS, SCORES, cell_rows, rows_to_table, score_rows
 from tests.study_cells import BETTER, PAPER, SPECTROGRAMS, cells_of, plan_of
 
@@ -95,7 +102,32 @@ def test_own_weights_are_no_other_choice():
         for each in SPECTROGRAMS
     )
     cells = clean(cells_of(plan_of("[datasets.esc50]\nrepeats = 2\n" + own + other)))
-    assert ask(REPRESENTATION, cells) == []
+    for test in ask(REPRESENTATION, cells):
+        assert (test.result.pairs, test.unpaired, test.p_holm) == (0, 40, None)
+        assert test.result.refused == "no two trainings share fold, repeat and all other choices"
+
+
+def test_answers_without_a_common_choice_are_told_and_not_tested():
+    text = (
+        "[datasets.esc50]\n[[embeddings]]\ninput_repr = 'linear'\ncontent = 'music'\n"
+        "[[embeddings]]\ninput_repr = 'mel256'\ncontent = 'env'\n"
+    )
+    cells = clean(cells_of(plan_of(text)))
+    (test,) = ask(REPRESENTATION, cells)
+    assert (test.result.pairs, test.unpaired, test.result.p) == (0, 10, None)
+    (row,) = rows_to_table(comparison_rows([test]), TESTS).to_pylist()
+    assert (row["pairs"], row["mean_difference"], row["low"]) == (0, None, None)
+
+
+def test_the_embedding_that_stands_for_a_model_is_nearest_to_its_defaults():
+    variants = "[[embeddings]]\nmodel = 'vggish'\nmodel_options = {variant = ['quantised', 'raw']}\n"
+    sizes = "[[embeddings]]\ninput_repr = ['linear', 'mel256']\nembedding_size = [512, 6144]\n"
+    cells = clean(cells_of(plan_of("[datasets.esc50]\n" + variants + sizes), score=noisy))
+    assert [group.cells[0].embedding.name for group in groups_of(MODEL, cells)] == [
+        "vggish raw",
+        "l3 mel256 music 6144",
+    ]
+    assert pooled_fields(groups_of(REPRESENTATION, cells)) == ["embedding_size"]
 
 
 def test_untrained_ones_are_paired_by_their_seed():
@@ -132,11 +164,15 @@ def test_rows_hold_what_the_paper_reports_beside_ours():
     mine = rows["esc50", "l3 mel256 music", "clean"]
     assert mine["paper_accuracy"] == pytest.approx(0.7982)
     assert mine["paper_difference"] == pytest.approx(mine["mean_accuracy"] - 0.7982)
-    assert mine["paper_differs"] == ""
+    assert mine["paper_differs"] == "front end openl3, protocol clean"
+    assert rows["esc50", "l3 mel256 music", "paper"]["paper_differs"] == "front end openl3"
     assert rows["esc50", "l3 linear music", "clean"]["paper_accuracy"] is None
     part = cell_rows(cells_of(plan_of(PAPER.replace('"l3"', '"l3"\nhop_s = 0.5')), complete=False))
     differs = {row["paper_differs"] for row in part if row.get("paper_accuracy")}
-    assert differs == {"hop 0.5 s, a part of the clips"}
+    assert differs == {
+        "front end openl3, hop 0.5 s, a part of the clips",
+        "front end openl3, hop 0.5 s, a part of the clips, protocol clean",
+    }
 
 
 def test_tables_hold_every_row():
