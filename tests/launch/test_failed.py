@@ -207,7 +207,11 @@ def test_spec_chooses_among_failures_too(corpus, table, capsys):
     assert embed(corpus, table, "--max-unreadable", "0") == 1
     (record,) = records(table)
     assert len(json.loads(listed(capsys, table, "--json", "--spec", record["fingerprint"][:4]))) == 1
-    assert json.loads(listed(capsys, table, "--json", "--spec", "s0nothing")) == []
+    assert main(["runs", "--table", str(table), "--spec", "s0nothing"]) == 2
+    assert (
+        f"--spec s0nothing is none of the specs in {table}: {record['fingerprint']}"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_manifest_does_not_hide_why_a_run_failed(corpus, table, capsys, monkeypatch):
