@@ -114,9 +114,11 @@ def test_where_a_recording_begins_and_ends_is_marked(samples, data):
     windows = range(first, data.draw(st.integers(first + 1, count)))
     segments = cut_segments(ArraySource(signal, 1), grid=grid, resampling=rates, windows=windows)
     packed = pack(
-        ((None, s) for s in segments), batch_size=3, window_samples=grid.window_samples,
+        ((None, s) for s in segments),
+        batch_size=3,
+        window_samples=grid.window_samples,
         context=grid.context,
-    )  # fmt: skip
+    )
     before, after = grid.context
     far = SMALL.reach + SMALL.stride
     marked = np.pad(signal, far, constant_values=np.nan)
