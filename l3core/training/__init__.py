@@ -1,0 +1,1 @@
+"""Training the networks that tell whether sound and picture belong together."""

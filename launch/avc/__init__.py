@@ -1,0 +1,1 @@
+"""`l3flow avc` and its actions."""
