@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from l3core.spec import EmbeddingSpec
 
 TRUNK = Trunk(filters=(64, 64, 128, 128, 256, 256, 512, 512), activated_output=False)
-# The last pooling, (frequency, time), that makes an embedding of that size (openl3/models.py).
+# The last pooling, (frequency, time), that makes an embedding of that size of 512 channels
+# (openl3/models.py).
 POOLS = {
     ("linear", 6144): (8, 8),
     ("linear", 512): (32, 24),
@@ -64,9 +65,10 @@ class L3(EmbeddingModel):
         "frontend": FRONTENDS,
     }
     windows_per_second = 15.0
+    trunk = TRUNK
 
     def embedding_size(self, spec: "EmbeddingSpec") -> int:
-        """6144 or 512."""
+        """One of its choices."""
         assert spec.embedding_size is not None
         return spec.embedding_size
 
@@ -80,11 +82,11 @@ class L3(EmbeddingModel):
 
     def layer_shapes(self, spec: "EmbeddingSpec") -> tuple[LayerShapes, ...]:
         """16 layers, 48 tensors, the same for all three representations."""
-        return TRUNK.layer_shapes()
+        return self.trunk.layer_shapes()
 
     def random_tensors(self, spec: "EmbeddingSpec", seed: int) -> list[np.ndarray]:
         """See `Trunk.random_tensors`."""
-        return TRUNK.random_tensors(seed)
+        return self.trunk.random_tensors(seed)
 
     def frontend(self, spec: "EmbeddingSpec") -> Frontend:
         """The spectrogram of this spec."""
@@ -98,9 +100,14 @@ class L3(EmbeddingModel):
             generation=str(spec.frontend),
         )
 
+    def pool(self, spec: "EmbeddingSpec") -> tuple[int, int]:
+        """(frequency, time) of the last pooling."""
+        of_512_channels = self.embedding_size(spec) * 512 // self.trunk.filters[-1]
+        return POOLS[str(spec.input_repr), of_512_channels]
+
     def stages(self, spec: "EmbeddingSpec") -> Stages:
         """See `EmbeddingModel.stages`."""
-        return Stages(self.frontend(spec), TRUNK, POOLS[str(spec.input_repr), self.embedding_size(spec)])
+        return Stages(self.frontend(spec), self.trunk, self.pool(spec))
 
     def dense_windows(self, spec: "EmbeddingSpec") -> DenseWindows:
         """24 columns a window, one every 1936 samples (40.3 ms)."""
@@ -115,9 +122,8 @@ class L3(EmbeddingModel):
     ) -> "keras.Model":
         """Maps -> embeddings: the last convolution's linear output, pooled."""
         frontend = self.frontend(spec)
-        pool = POOLS[str(spec.input_repr), self.embedding_size(spec)]
         shape = (frontend.frequencies, frontend.frames)
-        return TRUNK.build(shape, pool, tensors, folded=folded)
+        return self.trunk.build(shape, self.pool(spec), tensors, folded=folded)
 
 
 def _file(input_repr: str, content: str) -> PublishedFile:

@@ -19,7 +19,6 @@ from l3core.models import MODELS
 from l3core.models.dense import DenseWindows
 from l3core.models.edgel3 import FRONTEND
 from l3core.models.edgel3 import TRUNK as EDGE_TRUNK
-from l3core.models.l3 import TRUNK
 from l3core.signals import embed_signals
 from l3core.spec import EmbeddingSpec
 from l3core.speed import windows_per_second
@@ -33,6 +32,7 @@ SPECTROGRAMS = {
     ("l3", "linear", "openl3"): (512, 242, None, 0, 99),
     ("l3", "mel128", "as-trained"): (2048, 242, 128, 982, 99),
     ("l3", "mel256", "openl3"): (2048, 242, 256, 0, 99),
+    ("l3-narrow", "mel128", "as-trained"): (2048, 242, 128, 982, 99),
 }
 POOLS = {  # rows and columns that make a number; a window has 6 columns of edgel3, and 24 of l3
     (None, 64): (8, 6),
@@ -40,6 +40,7 @@ POOLS = {  # rows and columns that make a number; a window has 6 columns of edge
     ("linear", 512): (32, 24),
     ("mel128", 6144): (4, 8),
     ("mel128", 512): (16, 24),
+    ("mel128", 768): (4, 8),
     ("mel256", 6144): (8, 8),
     ("mel256", 512): (32, 24),
 }
@@ -103,8 +104,8 @@ def last_map_of(signal, spec, columns):
     tensors = load_weights(spec).tensors
     if spec.model == "edgel3-sea-64":
         return edgel3_last_map(maps, tensors)[0]
-    network = TRUNK.build(maps.shape[1:3], (1, 1), tensors, folded=False)
-    return network(maps.astype(np.float32)).numpy().reshape(-1, maps.shape[2] // 8, 512)
+    network = spec.network.trunk.build(maps.shape[1:3], (1, 1), tensors, folded=False)
+    return network(maps.astype(np.float32)).numpy().reshape(maps.shape[1] // 8, maps.shape[2] // 8, -1)
 
 
 def pooled_by_hand(last_map, spec, starts, stride, columns_a_window):
@@ -146,6 +147,20 @@ def test_l3_equals_the_naive_reference(kind, size):
     assert found.vectors.shape == (2, size)
     expected = pooled_by_hand(last_map, spec, [0, 3_872], 1_936, 24)
     assert relative_l2(found.vectors, expected).max() < 1e-4
+
+
+def test_l3_narrow_equals_the_naive_reference():
+    spec = EmbeddingSpec(
+        model="l3-narrow",
+        input_repr="mel128",
+        frontend="as-trained",
+        grid="dense",
+        weights="random:0",
+    )
+    signal = bursts(1.05, 48_000)
+    found = embedder(spec).embed(signal, 48_000).vectors
+    last_map = last_map_of(signal, replace(spec, grid="nocenter"), 26)
+    assert relative_l2(found, pooled_by_hand(last_map, spec, [0, 3_872], 1_936, 24)).max() < 1e-4
 
 
 def test_silence_is_as_low_as_can_be():
@@ -286,7 +301,7 @@ def test_fingerprints_of_dense_windows_are_frozen_and_their_own():
 
 def test_every_model_that_allows_the_grid_has_dense_windows():
     able = {name for name, model in MODELS.items() if "dense" in model.choices["grid"]}
-    assert able == {"l3", "edgel3-sea-64"}
+    assert able == {"l3", "l3-narrow", "edgel3-sea-64"}
     for name in able:
         dense = EmbeddingSpec(model=name, grid="dense").dense
         assert dense is not None
