@@ -1,0 +1,195 @@
+"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch.
+
+Ten kinds, each a shape and a timbre, and eight pitches, each a hue: of two videos one in eighty agrees
+in both. A picture is drawn from polygons; a sound is a sum of sines, or a band of noise.
+"""
+
+import colorsys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+RATE_HZ = 48_000
+PITCHES = 8
+LOWEST_HZ, OCTAVES = 180.0, 3.5
+HUES = 0.84  # of the circle, so that the last is not the first again
+PITCH_JITTER = 0.15  # of a step, in picture and sound alike
+Polygon = tuple[tuple[float, float], ...]
+
+
+class Kind(NamedTuple):
+    """A shape and its timbre.
+
+    Attributes:
+        name: of the shape.
+        sound: name of the class of ESC-10 under which its sounds are filed.
+        polygons: in the unit circle, y down; each is filled in turn, a hole after what it is in.
+        holes: how many of the polygons, from the end, are holes.
+        timbre: (pitch in Hz, seconds `(samples,)`, random numbers) -> samples, about full scale.
+    """
+
+    name: str
+    sound: str
+    polygons: tuple[Polygon, ...]
+    holes: int
+    timbre: Callable[[float, np.ndarray, np.random.Generator], np.ndarray]
+
+
+def hue_of(pitch: float) -> float:
+    """The hue, in [0, 1), of a pitch in steps, 0 to `PITCHES` - 1."""
+    return HUES * (pitch + 0.5) / PITCHES
+
+
+def colour_of(pitch: float) -> tuple[int, int, int]:
+    """RGB in 0..255 of a pitch in steps."""
+    red, green, blue = colorsys.hsv_to_rgb(hue_of(pitch), 0.9, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def frequency_of(pitch: float) -> float:
+    """Hz of a pitch in steps."""
+    return float(LOWEST_HZ * 2 ** (OCTAVES * pitch / (PITCHES - 1)))
+
+
+def _around(corners: int, radius: float = 1.0, turn: float = -0.25, squeeze: float = 1.0) -> Polygon:
+    angles = 2 * np.pi * (np.arange(corners) / corners + turn)
+    return tuple((squeeze * radius * float(np.cos(a)), radius * float(np.sin(a))) for a in angles)
+
+
+def _star() -> Polygon:
+    outer, inner = _around(5), _around(5, 0.4, -0.25 + 0.1)
+    return tuple(point for pair in zip(outer, inner) for point in pair)
+
+
+def _box(width: float, height: float, x: float = 0.0, y: float = 0.0) -> Polygon:
+    w, h = width / 2, height / 2
+    return ((x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h))
+
+
+def _tones(*parts: tuple[float, float]) -> Callable[..., np.ndarray]:
+    """Sines of multiples of the pitch, with their strengths; those that cannot be heard are left out."""
+
+    def timbre(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        total = sum(strength for _, strength in parts)
+        sound = np.zeros(len(time))
+        for multiple, strength in parts:
+            if multiple * pitch < 0.4 * RATE_HZ:
+                phase = generator.uniform(0, 2 * np.pi)
+                sound += strength * np.sin(2 * np.pi * multiple * pitch * time + phase)
+        return sound / total**0.5
+
+    return timbre
+
+
+def _beaten(rate_hz: float, depth: float, plain: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A timbre that swells and fades so many times a second."""
+
+    def timbre(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        phase = generator.uniform(0, 2 * np.pi)
+        swelling = 1 - depth / 2 + depth / 2 * np.sin(2 * np.pi * rate_hz * time + phase)
+        return np.asarray(swelling * plain(pitch, time, generator))
+
+    return timbre
+
+
+def _plucked(rate_hz: float, plain: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A timbre that is struck so many times a second, and dies away."""
+
+    def timbre(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        since = np.mod(rate_hz * time + generator.uniform(), 1.0) / rate_hz
+        return np.asarray(2 * np.exp(-since * 25) * plain(pitch, time, generator))
+
+    return timbre
+
+
+def _wavering(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A tone whose pitch goes up and down by two semitones, six times a second."""
+    phase = generator.uniform(0, 2 * np.pi)
+    depth = pitch * 0.12 / 6.0
+    return np.sin(2 * np.pi * pitch * time + depth * np.sin(2 * np.pi * 6 * time + phase))
+
+
+def _hiss(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Noise a third of an octave wide."""
+    spectrum = np.fft.rfft(generator.standard_normal(len(time)))
+    frequencies = np.fft.rfftfreq(len(time), 1 / RATE_HZ)
+    octaves = np.log2(np.maximum(frequencies, 1.0) / pitch)
+    spectrum *= np.exp(-0.5 * (octaves / 0.15) ** 2)
+    noise = np.fft.irfft(spectrum, len(time))
+    return np.asarray(noise / (1e-12 + noise.std()) * 0.6)
+
+
+_SINE = _tones((1, 1.0))
+_HOLLOW = _tones(*((n, 1 / n) for n in range(1, 16, 2)))
+_BUZZ = _tones(*((n, 1 / n**0.5) for n in range(1, 25)))
+_CHORD = _tones((1, 1.0), (1.25, 0.9), (1.5, 0.9), (2, 0.7))
+_BELL = _tones((1, 1.0), (2.76, 0.8), (5.4, 0.6), (8.93, 0.4))
+KINDS = (
+    Kind("disc", "dog", (_around(40),), 0, _SINE),
+    Kind("square", "rooster", (_box(1.6, 1.6),), 0, _HOLLOW),
+    Kind("triangle", "rain", (_around(3),), 0, _BUZZ),
+    Kind("star", "sea_waves", (_star(),), 0, _plucked(5.0, _BELL)),
+    Kind("cross", "crackling_fire", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
+    Kind("ring", "crying_baby", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
+    Kind("bar", "sneezing", (_box(2, 0.7),), 0, _wavering),
+    Kind("column", "clock_tick", (_box(0.7, 2),), 0, _hiss),
+    Kind(
+        "hourglass",
+        "helicopter",
+        (((-0.85, -0.95), (0.85, -0.95), (0, 0)), ((-0.85, 0.95), (0.85, 0.95), (0, 0))),
+        0,
+        _plucked(11.0, _BUZZ),
+    ),
+    Kind(
+        "dots",
+        "chainsaw",
+        tuple(
+            tuple((x + 0.34 * px, y + 0.34 * py) for px, py in _around(20))
+            for x, y in ((-0.6, -0.6), (0.6, -0.6), (-0.6, 0.6), (0.6, 0.6))
+        ),
+        0,
+        _beaten(25.0, 1.0, _SINE),
+    ),
+)
+
+
+class Toy(NamedTuple):
+    """What a video or a sound is of.
+
+    Attributes:
+        kind: place in `KINDS`.
+        pitch: in steps, 0 to `PITCHES` - 1, and a little more or less.
+    """
+
+    kind: int
+    pitch: float
+
+
+def draw_toy(generator: np.random.Generator, *, kind: int, step: int) -> Toy:
+    """One of a kind, and of about a pitch."""
+    return Toy(kind, step + float(generator.uniform(-PITCH_JITTER, PITCH_JITTER)))
+
+
+def sound_of(
+    toy: Toy, samples: int, loudness: np.ndarray | float, generator: np.random.Generator
+) -> np.ndarray:
+    """What a toy sounds like, with noise around it: int16 `(samples,)`, 48 kHz.
+
+    Args:
+        toy: which.
+        samples: how many.
+        loudness: `(samples,)` or one for all, up to 1.
+        generator: of the level, the noise and the phases.
+    """
+    time = np.arange(samples) / RATE_HZ
+    tone = KINDS[toy.kind].timbre(frequency_of(toy.pitch), time, generator)
+    tone = loudness * tone / (1e-12 + np.sqrt(np.mean(tone**2)))
+    below_db = generator.uniform(8, 25)
+    noise = np.convolve(
+        generator.standard_normal(samples), np.ones(int(generator.integers(1, 6))), "same"
+    )
+    noise *= 10 ** (-below_db / 20) / np.sqrt(np.mean(noise**2))
+    level = 10 ** (-generator.uniform(18, 26) / 20)
+    mixed = level * (tone + noise)
+    return np.clip(np.rint(32767 * mixed), -32768, 32767).astype(np.int16)
