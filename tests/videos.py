@@ -139,19 +139,9 @@ def _write_frames(output, video, times_s, picture, audio, sound, rate, sound_sta
 
 
 def _encode_sound(output, audio, samples, rate, time_s):
-    layout = audio.layout.name
-    if audio.format.is_planar:
-        content = np.ascontiguousarray(samples)
-    else:
-        content = np.ascontiguousarray(samples.T).reshape(1, -1)
-    kind = audio.format.name.rstrip("p")
-    if kind == "s16":
-        content = np.rint(content * 32767).astype(np.int16)
-    elif kind == "dbl":
-        content = content.astype(np.float64)
-    elif kind == "s32":
-        content = np.rint(content * (2**31 - 1)).astype(np.int32)
-    frame = av.AudioFrame.from_ndarray(content, format=audio.format.name, layout=layout)
+    # packed: PyAV makes of it what the encoder takes, and cannot fill eight planes
+    content = np.ascontiguousarray(samples.T).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(content, format="flt", layout=audio.layout.name)
     frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
     frame.pts = round(time_s * rate)
     output.mux(audio.encode(frame))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 2**26  # 8K has half of that
 MOST_RATE_HZ, MOST_CHANNELS = 4_000_000, 1024
+MOST_PLANES = 7  # PyAV counts on past the eighth, and crashes
 MOST_STRETCH = 16  # between the sides of a pixel
 MOST_RATIO = 64  # between the sides of a picture
 
@@ -75,6 +76,8 @@ def mono(frame: Any) -> "np.ndarray":
     channels = frame.layout.nb_channels
     if not 1 <= channels <= MOST_CHANNELS or not 1 <= frame.sample_rate <= MOST_RATE_HZ:
         raise VideoError("unreadable", f"sound of {channels} channels at {frame.sample_rate} Hz")
+    if frame.format.is_planar and channels > MOST_PLANES:
+        frame = _packed(frame)
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, channels).T
@@ -84,3 +87,13 @@ def mono(frame: Any) -> "np.ndarray":
     if samples.dtype.kind == "u":
         middle = middle - 2 ** (bits - 1)
     return (middle / 2 ** (bits - 1) if whole else middle).astype(np.float32)
+
+
+def _packed(frame: Any) -> Any:
+    """The same samples, those of all channels in one plane."""
+    import av
+
+    time_base, pts = frame.time_base, frame.pts
+    (packed,) = av.AudioResampler(format="flt").resample(frame)
+    packed.time_base, packed.pts = time_base, pts
+    return packed
