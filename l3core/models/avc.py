@@ -115,7 +115,7 @@ class AvcNetwork:
         keras.config.set_dtype_policy("float32")
         try:
             built = self._embedding.build_frontend(self.embedding_spec)
-            return keras.Model(built.inputs, built.outputs[0], name="frontend")
+            return keras.Model(built.inputs[0], built.outputs[0], name="frontend")
         finally:
             keras.config.set_dtype_policy(policy)
 
