@@ -13,8 +13,9 @@ import os
 import posixpath
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -134,8 +135,12 @@ class ListFile(NamedTuple):
         return place < len(self.uris) and as_text(self.uris[place]) == uri
 
 
-def parse_input(text: str) -> "Pattern | ListFile":
+def parse_input(text: str, extensions: Collection[str] = EXTENSIONS) -> "Pattern | ListFile":
     """A pattern, a URL, or `@FILE`.
+
+    Args:
+        text: as given.
+        extensions: of the files that a folder stands for, in small letters with their dots.
 
     Raises:
         UsageError: a pattern or a list that cannot be read.
@@ -144,7 +149,7 @@ def parse_input(text: str) -> "Pattern | ListFile":
         return _read_list(text[1:])
     if is_web(text):
         return _web_objects([text])
-    return parse_pattern(text)
+    return parse_pattern(text, extensions)
 
 
 def _web_objects(urls: Iterable[str]) -> ListFile:
@@ -194,8 +199,8 @@ def _json_string(line: str) -> str:
     return value
 
 
-def parse_pattern(text: str) -> Pattern:
-    """Find out what a pattern means.
+def parse_pattern(text: str, extensions: Collection[str] = EXTENSIONS) -> Pattern:
+    """Find out what a pattern means; arguments as of `parse_input`.
 
     Raises:
         UsageError: a pattern that cannot be read.
@@ -206,12 +211,13 @@ def parse_pattern(text: str) -> Pattern:
     fs, path = filesystem(uri)
     magic = _MAGIC.search(path)
     there = type_of(fs, path)
+    wanted = partial(_ends_in, extensions)
     if magic is None or there is not None:  # a name may hold a bracket
         if there == "directory":
             bare = path.rstrip("/") or path
             place = _uri_of(uri, path, bare)
-            return Pattern(text, place, fs, bare, _is_audio, deep=True, hidden=False, needed=bare)
-        return _spelt_out(text, uri, fs, path, is_file=there is not None)
+            return Pattern(text, place, fs, bare, wanted, deep=True, hidden=False, needed=bare)
+        return _spelt_out(text, uri, fs, path, wanted, is_file=there is not None)
     fixed = path[: magic.start()].rpartition("/")[0]
     if path.startswith("/"):
         fixed = fixed or "/"
@@ -231,14 +237,20 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def _spelt_out(
-    text: str, uri: str, fs: fsspec.AbstractFileSystem, path: str, *, is_file: bool
+    text: str,
+    uri: str,
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    wanted: Callable[[str], bool],
+    *,
+    is_file: bool,
 ) -> Pattern:
     """One file; or a name that is no longer there, which may have been a folder's."""
     own = as_text(path)
     folder = posixpath.dirname(path)
 
     def matches(name: str) -> bool:
-        return name == own or (not is_file and name.startswith(own + "/") and _is_audio(name))
+        return name == own or (not is_file and name.startswith(own + "/") and wanted(name))
 
     place = _uri_of(uri, path, folder)
     return Pattern(text, place, fs, folder, matches, deep=not is_file, hidden=is_file, needed=path)
@@ -249,8 +261,8 @@ def _uri_of(uri: str, path: str, other: str) -> str:
     return uri.removesuffix(path) + other
 
 
-def _is_audio(path: str) -> bool:
-    return posixpath.splitext(path)[1].lower() in EXTENSIONS
+def _ends_in(extensions: Collection[str], path: str) -> bool:
+    return posixpath.splitext(path)[1].lower() in extensions
 
 
 def list_inputs(
