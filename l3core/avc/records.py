@@ -10,7 +10,7 @@ gain, saturation, brightness   float;  box int64[2];  flipped int64: what was do
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from l3core import storage
 from l3core.avc.codecs import decode_audio as decode_audio
@@ -54,12 +54,12 @@ class Written(NamedTuple):
     """A records file that was written.
 
     Attributes:
-        count: of its pairs.
+        pairs: how many it holds.
         size: bytes.
         sha256: of its content, hex.
     """
 
-    count: int
+    pairs: int
     size: int
     sha256: str
 
@@ -108,7 +108,7 @@ def parse(serialized: bytes) -> Pair:
     try:
         found = from_example(serialized)
         (x, y) = _all(found, "box", int)
-        one = {name: _one(found, name, kind) for name, kind in _KINDS.items()}
+        one: dict[str, Any] = {name: _one(found, name, kind) for name, kind in _KINDS.items()}
     except (KeyError, ValueError) as error:
         raise DamagedError(f"a record is no pair: {error}") from None
     return Pair(**one, box=(x, y))
