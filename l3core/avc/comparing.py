@@ -1,0 +1,210 @@
+"""The input of a run and the ledger of the corpus, compared: what is to be sampled, and what is not."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from l3core.avc.corpus import SPLITS
+from l3core.avc.dividing import SplitOf, Video
+from l3core.avc.duplicates import Content, find_duplicates
+from l3core.avc.layout import DUPLICATE, FINE, OK, TRIED_AGAIN, UNLISTED, UNPAIRED, VideoRow
+from l3core.checksums import expected_kind
+from l3core.storage import StoredObject, as_text
+
+
+class Rules(NamedTuple):
+    """What a run does beside what is new or changed.
+
+    Attributes:
+        named: whether the input names a URI; None: the listing is not complete, and nothing is gone.
+        prune: drop videos that are gone, and their pairs.
+        retry_unreadable: sample unchanged videos again that could not be.
+        within: folder that objects are read below only; None: wherever they really lie.
+    """
+
+    named: Callable[[str], bool] | None = None
+    prune: bool = False
+    retry_unreadable: bool = False
+    within: str | None = None
+
+
+class Compared:
+    """What a run has to do; its methods are called in their order.
+
+    Args:
+        known: the ledger.
+        split_of: tells the split of an id.
+        rules: of the run.
+
+    Attributes:
+        todo: id -> video that is to be sampled.
+        rows: id -> row of a video that is known without sampling it.
+        removed: files of pairs whose videos are sampled again, or are gone.
+        dropped: ids whose rows go.
+        counts: kind -> how many videos.
+    """
+
+    def __init__(self, known: Mapping[str, VideoRow], split_of: SplitOf, rules: Rules) -> None:
+        self._known = known
+        self._split_of = split_of
+        self._rules = rules
+        self._listed: dict[str, StoredObject] = {}
+        self._absent: set[str] = set()
+        self.todo: dict[str, Video] = {}
+        self.rows: dict[str, VideoRow] = {}
+        self.removed: set[str] = set()
+        self.dropped: set[str] = set()
+        self.counts: Counter[str] = Counter()
+
+    def add(self, video_id: str, listed: StoredObject) -> None:
+        """Take an object of the input."""
+        row = self._known.get(video_id)
+        if listed.absent:
+            self._add_absent(video_id, listed, row)
+            return
+        self._listed[video_id] = listed
+        split = self._split_of(video_id)
+        if split is None:
+            self.counts[UNLISTED] += 1
+            if row is None or row.status != UNLISTED:
+                error = "the subset does not have it"
+                self._put(_row(video_id, listed, status=UNLISTED, error=error))
+        elif row is None or row.status == UNLISTED:
+            self._sample(video_id, split, "new")
+        elif not _same(row, listed) or row.split != split:
+            self._sample(video_id, split, "changed")
+        elif row.status in TRIED_AGAIN or (self._rules.retry_unreadable and row.status not in FINE):
+            self._sample(video_id, split, "tried again")
+        else:
+            self.counts["unchanged"] += 1
+
+    def _add_absent(self, video_id: str, listed: StoredObject, row: VideoRow | None) -> None:
+        """One that a list names and that is not there; one that has pairs is gone."""
+        self.counts["absent"] += 1
+        self._absent.add(video_id)
+        if row is None or (row.status not in (OK, "vanished")):
+            self._put(_row(video_id, listed, status="vanished", error="there is no such file"))
+
+    def _sample(self, video_id: str, split: str, kind: str) -> None:
+        self.counts[kind] += 1
+        self.todo[video_id] = Video(video_id, split, self._listed[video_id])
+
+    def _put(self, row: VideoRow) -> None:
+        """Say what a video is without sampling it."""
+        self.todo.pop(row.video_id, None)
+        self.rows[row.video_id] = row
+
+    def look_for_gone(self) -> None:
+        """Count what the input names and has no more; with `prune` it goes."""
+        if self._rules.named is None:
+            return
+        for video_id, row in self._known.items():
+            there = video_id in self._listed or (video_id in self._absent and row.status != OK)
+            if not there and self._rules.named(row.uri):
+                self.counts["gone"] += 1
+                if self._rules.prune:
+                    self.dropped.add(video_id)
+
+    def look_for_duplicates(self) -> None:
+        """Sample no video that is another one under another name."""
+        stays = [row for row in self._known.values() if self._stays(row)]
+        good = [row for row in stays if row.status in (OK, UNPAIRED)]
+        later = [
+            _content(row.video_id, self._object(row), row.checksum)
+            for row in stays
+            if row.status == DUPLICATE and row.video_id in self._listed
+        ]
+        later += [_content(each.video_id, each.listed, None) for each in self.todo.values()]
+        later.sort(key=lambda content: content.video_id)
+        before = [_content(row.video_id, self._object(row), row.checksum) for row in good]
+        found = find_duplicates(before, later)
+        for each in later:
+            checksum = found.checksums.get(each.video_id, each.checksum)
+            first = found.first.get(each.video_id)
+            split = self._split_of(each.video_id)
+            if first is not None:
+                self._put_duplicate(each, split, first, checksum)
+            elif split is not None:
+                self.todo[each.video_id] = Video(each.video_id, split, each.listed, checksum)
+
+    def _put_duplicate(
+        self, content: Content, split: str | None, first: str, checksum: str | None
+    ) -> None:
+        row = _row(content.video_id, content.listed, status=DUPLICATE, error=f"the same as {first!r}")
+        row = row._replace(checksum=checksum, split=split)
+        before = self._known.get(content.video_id)
+        if before is None or row != before._replace(run_id=""):
+            self._put(row)
+
+    def dissolve(self, per_shard: int) -> None:
+        """Sample again what shares a file with what has to go, or with too little to be a file.
+
+        Args:
+            per_shard: videos that make a file.
+        """
+        files: dict[str, list[VideoRow]] = defaultdict(list)
+        for row in self._known.values():
+            if row.file is not None:
+                files[row.file].append(row)
+        for path in [path for path, rows in files.items() if not all(map(self._stays, rows))]:
+            self._dissolve(path, files.pop(path))
+        for split in SPLITS:
+            left = {path: rows for path, rows in files.items() if rows[0].split == split}
+            self._pair_up(split, others=bool(left))
+            new = sum(video.split == split for video in self.todo.values())
+            if new and left:
+                path = min(left, key=lambda path: (len(left[path]), path))
+                if new == 1 or new + len(left[path]) <= per_shard:
+                    self._dissolve(path, left[path])
+
+    def _pair_up(self, split: str, *, others: bool) -> None:
+        """Sample again what was alone, if that is over."""
+        if others or any(video.split == split for video in self.todo.values()):
+            for row in self._known.values():
+                if row.status == UNPAIRED and row.split == split and self._stays(row):
+                    self._sample_again(row)
+
+    def _dissolve(self, path: str, rows: Iterable[VideoRow]) -> None:
+        self.removed.add(path)
+        for row in rows:
+            if self._stays(row):
+                self._sample_again(row)
+
+    def _sample_again(self, row: VideoRow) -> None:
+        assert row.split is not None
+        self.todo[row.video_id] = Video(row.video_id, row.split, self._object(row), row.checksum)
+
+    def _stays(self, row: VideoRow) -> bool:
+        """Whether a row of the ledger is to stay, as far as is known."""
+        return not any(row.video_id in gone for gone in (self.todo, self.rows, self.dropped))
+
+    def _object(self, row: VideoRow) -> StoredObject:
+        """The object of a row; one that the input does not name as the ledger knows it."""
+        known = row.stored._replace(within=self._rules.within)
+        return self._listed.get(row.video_id, known)
+
+
+def _content(video_id: str, listed: StoredObject, checksum: str | None) -> Content:
+    return Content(video_id, listed, checksum or listed.checksum)
+
+
+def _row(video_id: str, listed: StoredObject, *, status: str, error: str) -> VideoRow:
+    return VideoRow(
+        video_id,
+        as_text(listed.uri),
+        max(0, listed.size_bytes),
+        listed.version,
+        listed.checksum,
+        status=status,
+        error=error,
+    )
+
+
+def _same(row: VideoRow, listed: StoredObject) -> bool:
+    """Whether an object is the one that a row is about."""
+    if row.size_bytes != listed.size_bytes:
+        return False
+    kind = expected_kind(listed.checksum)
+    if kind is not None and expected_kind(row.checksum) == kind:  # a copy has another version
+        return str(row.checksum).partition(":")[2] == str(listed.checksum).partition(":")[2]
+    return row.version == listed.version
