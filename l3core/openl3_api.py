@@ -1,4 +1,4 @@
-"""openl3's audio functions under their own names: move over by changing an import.
+"""openl3's functions under their own names: move over by changing an import.
 
     from l3core.openl3_api import get_audio_embedding, process_audio_file
 
@@ -10,7 +10,7 @@ end is here; images and video are not.
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -18,11 +18,19 @@ import soundfile
 from l3core.audio import ArraySource
 from l3core.embedding import Embedder
 from l3core.errors import SpecError
+from l3core.openl3_images import (
+    get_image_embedding,
+    load_image_embedding_model,
+    load_image_embedding_model_from_path,
+    process_image_file,
+    process_video_file,
+)
 from l3core.openl3_input import (
     TARGET_SR,
     OpenL3Error,
     OpenL3Warning,
     as_lists,
+    get_output_path,
     prepare,
     refuse_librosa,
     validate_frontend,
@@ -43,6 +51,7 @@ __all__ = [
     "load_audio_embedding_model",
     "load_audio_embedding_model_from_path",
     "load_image_embedding_model",
+    "load_image_embedding_model_from_path",
     "preprocess_audio",
     "process_audio_file",
     "process_image_file",
@@ -189,14 +198,6 @@ def process_audio_file(
             print(f"openl3: Saved {output_path}")
 
 
-def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -> str:
-    """Where the output for an input file goes; an underscore sets a suffix apart from the name."""
-    base = os.path.splitext(os.path.basename(filepath))[0]
-    if not suffix.startswith("."):
-        base += "_"
-    return os.path.join(output_dir or os.path.dirname(filepath), base + suffix)
-
-
 def load_audio_embedding_model(
     input_repr: str, content_type: str, embedding_size: int, frontend: str = "kapre"
 ) -> "keras.Model":
@@ -241,30 +242,6 @@ def preprocess_audio(
         refuse_librosa()
     signal = prepare(audio, sr, hop_size=hop_size, center=center)
     return _windows(signal, _grid(hop_size, center))
-
-
-def get_image_embedding(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not here; see `OpenL3Error`."""
-    _refuse_images("get_image_embedding")
-
-
-def process_image_file(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not here; see `OpenL3Error`."""
-    _refuse_images("process_image_file")
-
-
-def process_video_file(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not here; see `OpenL3Error`."""
-    _refuse_images("process_video_file")
-
-
-def load_image_embedding_model(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not here; see `OpenL3Error`."""
-    _refuse_images("load_image_embedding_model")
-
-
-def _refuse_images(name: str) -> NoReturn:
-    raise OpenL3Error(f"{name} is not here: l3flow embeds audio only; use openl3 for images and video")
 
 
 def _grid(hop_size: float, center: bool) -> WindowGrid:

@@ -1,5 +1,6 @@
-"""What openl3's audio functions accept, and what they say of the rest: for `l3core.openl3_api`."""
+"""What openl3's functions accept, and what they say of the rest: for `l3core.openl3_api`."""
 
+import os
 import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,7 +23,7 @@ class OpenL3Error(Exception):
 
 
 class OpenL3Warning(UserWarning):
-    """What openl3 warns of: silent or very short audio."""
+    """What openl3 warns of: silent or very short audio, a black image."""
 
 
 def refuse_librosa() -> NoReturn:
@@ -98,3 +99,11 @@ def prepare(audio: np.ndarray, sr: Any, *, hop_size: Any, center: Any) -> np.nda
             stacklevel=3,
         )
     return audio
+
+
+def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -> str:
+    """Where the output for an input file goes; an underscore sets a suffix apart from the name."""
+    base = os.path.splitext(os.path.basename(filepath))[0]
+    if not suffix.startswith("."):
+        base += "_"
+    return os.path.join(output_dir or os.path.dirname(filepath), base + suffix)
