@@ -75,7 +75,10 @@ def _chosen(names: Sequence[str]) -> list[tuple[str, PublishedFile | BundledFile
 def _names_of(model: str) -> list[str]:
     if model not in MODELS:
         raise UsageError(f"--model must be one of {', '.join(MODELS)}, got {model!r}")
-    return list(MODELS[model].weight_files())
+    names = list(MODELS[model].weight_files())
+    if not names:
+        raise UsageError(f"nobody publishes weights of --model {model}; there is nothing to fetch")
+    return names
 
 
 def _state(file: PublishedFile | BundledFile) -> tuple[str, str, Path]:

@@ -103,6 +103,14 @@ def test_fetching_all_of_a_model(capsys, cache, monkeypatch, model, code):
     assert "linear-env" not in said
 
 
+def test_there_is_nothing_to_fetch_of_a_model_that_nobody_publishes(capsys, cache, tmp_path):
+    line = refused(capsys, "fetch", "--model", "l3-narrow", code=2)
+    assert "nobody publishes weights of --model l3-narrow" in line
+    line = refused(capsys, "export", tmp_path / "w.h5", "--model", "l3-narrow", code=2)
+    assert "--weights needs a file of `l3flow avc export`, or random:SEED" in line
+    assert not cache.exists()
+
+
 def test_unknown_names(capsys):
     for action in ("fetch", "verify"):
         line = refused(capsys, action, "nosuch", code=2)
