@@ -160,7 +160,7 @@ class _Track:
             for frame in each_decoded(packet):
                 self.see(frame)
         except av.error.FFmpegError as error:
-            self.damaged(packet, error.strerror)
+            self.damaged(packet, str(error.strerror))
 
     def _leads(self, packet: Any) -> bool:
         raise NotImplementedError

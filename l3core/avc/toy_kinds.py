@@ -104,10 +104,11 @@ def _plucked(rate_hz: float, plain: Callable[..., np.ndarray]) -> Callable[..., 
 
 
 def _wavering(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A tone whose pitch goes up and down by two semitones, six times a second."""
+    """A tone whose pitch goes up and down by three semitones, four times a second."""
     phase = generator.uniform(0, 2 * np.pi)
-    depth = pitch * 0.12 / 6.0
-    return np.sin(2 * np.pi * pitch * time + depth * np.sin(2 * np.pi * 6 * time + phase))
+    bend = pitch * 0.2 / 4.0 * np.sin(2 * np.pi * 4 * time + phase)
+    turns = 2 * np.pi * pitch * time + bend
+    return np.asarray(np.sin(turns) + 0.7 * np.sin(2 * turns))
 
 
 def _hiss(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -68,7 +68,8 @@ class Scene:
     ) -> None:
         self._toy, self._motion = toy, motion
         self._size = width, height
-        shades = np.linspace(*generator.uniform(60, 170, 2), width)
+        left, right = generator.uniform(60, 170, 2)
+        shades = np.linspace(left, right, width)
         # it stands still, or it would be most of the file
         noise = generator.normal(0, 10, (height, width)) + shades
         ground = np.repeat(noise.clip(0, 255)[..., None], 3, axis=2)
