@@ -23,6 +23,7 @@ from l3core.avc.subset_csv import Times
 from l3core.errors import RunError, UsageError
 
 AGAIN = "the same command goes on from here"
+MOST_UNREACHED = 5  # videos in a row: the network or the site is down
 
 
 class FetchPlan(NamedTuple):
@@ -103,7 +104,8 @@ def fetch_all(
         told: called with each row, by several threads.
 
     Raises:
-        RunError: the site refuses for longer than the pace waits, or a file cannot be written.
+        RunError: the site refuses for longer than the pace waits, it cannot be reached, or a file cannot
+            be written.
     """
     for name, (file, times) in plan.unrecorded.items():
         ledger.add(FetchRow(name, *times, OK, file=file, size_bytes=_size(output, file)))
@@ -139,6 +141,7 @@ class _Run:
         self.problem: BaseException | None = None
         self._waiting: Iterator[tuple[str, Times]] = iter(plan.wanted.items())
         self._lock = threading.Lock()
+        self._unreached = 0
         self._output = output
         self._fetcher = fetcher
         self._ledger = ledger
@@ -152,8 +155,7 @@ class _Run:
                 row = self._fetch(*item)
                 self._ledger.add(row)
                 self._told(row)
-                if row.status == "rate-limited":
-                    raise RunError(f"the site refuses for now ({row.error}); {AGAIN}")
+                self._hold_answering(row)
         except StoppedError:
             pass
         except BaseException as error:  # told by the thread that waits
@@ -161,6 +163,15 @@ class _Run:
                 self.problem = self.problem or error
             self._pace.stop()
             self._fetcher.stop()
+
+    def _hold_answering(self, row: FetchRow) -> None:
+        """Raises RunError if there is no use in asking for more."""
+        if row.status == "rate-limited":
+            raise RunError(f"the site refuses for now ({row.error}); {AGAIN}")
+        with self._lock:
+            self._unreached = self._unreached + 1 if row.status == "network" else 0
+            if self._unreached == MOST_UNREACHED:
+                raise RunError(f"{MOST_UNREACHED} videos in a row not reached ({row.error}); {AGAIN}")
 
     def _next(self) -> tuple[str, Times] | None:
         with self._lock:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from l3core.avc.fetch_statuses import OK, STATUSES
 from launch.options import Parser, above_zero, add_output_flags, naming, positive
-from launch.screen import Steps, showing_progress, time_left
 from launch.signals import Interrupted, interruptible
 from launch.words import duration, printable, size
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from l3core.avc.fetch_pace import Pace
     from l3core.avc.fetching import FetchPlan
     from l3core.avc.subset_csv import Times
+    from launch.screen import Steps
 
 WORKERS, RATE, WAIT_S, TIMEOUT_S, RESOLUTION = 2, 20.0, 60.0, 600.0, 360
 RETRIED = [status for status in STATUSES if status != OK]
@@ -150,6 +150,7 @@ def _fetch(
     from l3core.avc.fetch_one import Fetcher
     from l3core.avc.fetch_pace import Pace, waits_from
     from l3core.avc.fetching import fetch_all
+    from launch.screen import Steps, showing_progress
 
     pace = Pace(per_minute=args.rate, waits_s=waits_from(args.wait))
     fetcher, ledger = Fetcher(settings, home), FetchLedger(args.output)
@@ -161,8 +162,10 @@ def _fetch(
         fetch_all(plan, args.output, fetcher, ledger, pace=pace, workers=args.workers, told=rows.append)
 
 
-def _describe(steps: Steps, seconds: float, rows: Sequence["FetchRow"], pace: "Pace") -> str:
+def _describe(steps: "Steps", seconds: float, rows: Sequence["FetchRow"], pace: "Pace") -> str:
     """Videos that were asked for, the rate and the time left, in words."""
+    from launch.screen import time_left
+
     fine = sum(row.status == OK for row in rows)
     words = f"{steps.done} of {steps.total} videos asked for, {fine} fetched"
     if pace.refused:

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launch.options import Parser, add_output_flags, naming, number, whole_number, writing_to
-from launch.screen import SHOWN_AFTER_S, Steps, showing_progress, time_left
 from launch.words import duration, printable
 
 if TYPE_CHECKING:
@@ -120,6 +118,7 @@ def _reading(args: argparse.Namespace) -> Iterator["Segment"]:
     """All segments, with the progress shown."""
     from l3core import storage
     from l3core.avc.audioset import read_segments
+    from launch.screen import SHOWN_AFTER_S, Steps, showing_progress, time_left
 
     total = sum(max(0, storage.named(uri).size_bytes) for uri in args.segments)
     before, steps, count = 0, Steps(), 0
@@ -132,7 +131,7 @@ def _reading(args: argparse.Namespace) -> Iterator["Segment"]:
         left = f", {duration(time_left(steps, seconds))} left" if steps.share else ""
         return f"reading segments: {count}, {count / max(seconds, SHOWN_AFTER_S):.0f} segments/s{left}"
 
-    quiet = args.quiet or not sys.stderr.isatty()
+    quiet = args.quiet or args.json
     with showing_progress(lambda: steps, describe, quiet=quiet, after_s=SHOWN_AFTER_S):
         for uri in args.segments:
             for segment in read_segments(uri, told):

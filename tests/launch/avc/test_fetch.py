@@ -207,6 +207,19 @@ def test_a_site_that_goes_on_refusing_ends_the_run(tmp_path, capsys):
     assert read_fetched(str(tmp_path / "out"))["a"].status == "rate-limited"
 
 
+def test_a_site_that_is_not_there_ends_the_run(tmp_path, capsys):
+    subset = write_subset(tmp_path / "subset.csv", *((f"v{number}", 0, 1) for number in range(9)))
+    with web_server() as server:
+        command = flags(server, subset, tmp_path / "out")
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("l3flow: 5 videos in a row not reached ([generic] ")
+    assert "Connection refused" in err
+    rows = read_fetched(str(tmp_path / "out"))
+    assert 5 <= len(rows) <= 6
+    assert {row.status for row in rows.values()} == {"network"}
+
+
 class Blocking:
     """Answers of a server that come when they are let."""
 
