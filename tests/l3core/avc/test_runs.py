@@ -357,6 +357,19 @@ def test_two_commits_do_not_both_happen(run, videos, tmp_path):
         second.commit()
 
 
+def test_who_was_taken_over_does_not_commit(run, tmp_path):
+    """Another run has planned since, as one does that finds the lock of a dead one."""
+    silent, other = run(), run()
+    write_plan(silent.paths, silent.planned)
+    silent.sample()
+    write_plan(other.paths, other.planned)
+    with pytest.raises(RunError, match="another run"):
+        silent.commit()
+    assert load_corpus(silent.paths.root) is None
+    other.sample()
+    assert other.commit()["run_id"] == "run-2"
+
+
 def test_a_shard_that_is_missing_fails_the_run(run):
     plan = run()
     write_plan(plan.paths, plan.planned)

@@ -90,6 +90,7 @@ def test_hostile_names_are_text(corpus, tmp_path):
     assert not seen & {"script", "a", "iframe", "onerror", "onmouseover", "onload"}
     assert {"img", "audio", "src", "alt"} <= seen
     shown = "".join(texts)
+    assert not {"\u202e", "\u2066"} & {*shown}  # nobody reads a name backwards
     for text in TEXTS:
         assert text.replace("\u202e", "\\u202e").replace("\u2066", "\\u2066") in shown
 
