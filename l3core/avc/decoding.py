@@ -104,7 +104,7 @@ def streams_of(container: "InputContainer") -> tuple[Any, Any]:
     Raises:
         VideoError: there is none of one kind, or its frames are too large.
     """
-    pictures = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
+    pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
     videos = [stream for stream in pictures if stream.codec_context is not None]
     audios = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not videos and not audios:
@@ -121,6 +121,11 @@ def streams_of(container: "InputContainer") -> tuple[Any, Any]:
     if video.codec_context.name in STRICT_CODECS:
         video.codec_context.options = {"err_detect": "explode"}
     return video, audios[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether it is a picture of a record's sleeve; PyAV 14.0 does not tell."""
+    return bool(int(getattr(stream, "disposition", 0)) & ATTACHED_PICTURE)
 
 
 def look(file: IO[bytes]) -> Looked:

@@ -3,6 +3,8 @@
 Runs in the process that decodes (`l3core.avc.child`).
 """
 
+import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 from l3core.avc.augment import size_of_resized
@@ -35,8 +37,15 @@ def time_of(thing: Any) -> float | None:
 
 
 def rotation_of(frame: Any) -> int:
-    """Degrees by which a frame is turned counter-clockwise to stand upright: 0, 90, 180 or 270."""
-    return round(frame.rotation / 90) % 4 * 90
+    """Degrees by which a frame is turned counter-clockwise to stand upright: 0, 90, 180 or 270.
+
+    From its display matrix, as FFmpeg's av_display_rotation_get reads it; PyAV 14.0 has no word for it.
+    """
+    found = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return 0
+    across, down = struct.unpack_from("@2i", bytes(found))
+    return round(-math.degrees(math.atan2(down, across)) / 90) % 4 * 90
 
 
 def upright(frame: Any, aspect: Any) -> "np.ndarray":
