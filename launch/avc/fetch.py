@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -154,9 +155,11 @@ def _fetch(
 
     pace = Pace(per_minute=args.rate, waits_s=waits_from(args.wait))
     fetcher, ledger = Fetcher(settings, home), FetchLedger(args.output)
+    began = time.monotonic()
     with showing_progress(
         lambda: Steps(len(rows), len(plan.wanted)),
-        lambda steps, seconds: _describe(steps, seconds, rows, pace),
+        # the wait for the first counts, too
+        lambda steps, _: _describe(steps, time.monotonic() - began, rows, pace),
         quiet=args.quiet or args.json,
     ):
         fetch_all(plan, args.output, fetcher, ledger, pace=pace, workers=args.workers, told=rows.append)
@@ -170,7 +173,7 @@ def _describe(steps: "Steps", seconds: float, rows: Sequence["FetchRow"], pace: 
     words = f"{steps.done} of {steps.total} videos asked for, {fine} fetched"
     if pace.refused:
         return f"{words}, the site refuses: again in {duration(pace.paused_s)}"
-    if not steps.done or not seconds:
+    if not steps.begun:
         return words
     left = duration(time_left(steps, seconds))
     return f"{words}, {60 * steps.done / seconds:.1f} videos/min, {left} left"

@@ -91,6 +91,8 @@ def done(tmp_path_factory, video):
         ("short", 30, 40),
         ("two", 0, 1),
         ("two", 2, 3),
+        ("inside", 0, 2),
+        ("list", 0, 2),
     )
     with web_server() as server, pytest.MonkeyPatch.context() as patch:
         # what a user of yt-dlp may have: it would write to another place, and run what is there
@@ -106,6 +108,13 @@ def done(tmp_path_factory, video):
         server.on("/refused.mp4", answer(403))
         server.on("/busy.mp4", answer(429), times=2)
         server.files["/page.mp4"] = b"<!doctype html><html><body>no video here</body></html>"
+        # what a site may try: to have a file of this machine read
+        (place / "own.mp4").write_bytes(video)
+        own = f"file://{place}/own.mp4"
+        page = f'<!doctype html><title>t</title><video src="{own}" type="video/mp4"></video>'
+        server.files["/inside.mp4"] = page.encode()
+        segments = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{own}\n#EXT-X-ENDLIST\n".encode()
+        server.files["/list.mp4"] = segments
         server.on("/text.mp4", lambda handler: handler.give(b"text " * 99, Content_Type="video/mp4"))
         output = place / "videos"
         printed = subprocess_said(flags(server, subset, output))
@@ -141,6 +150,8 @@ def test_each_video_has_its_status(done):
         "short": "broken",
         "two_0": "ok",
         "two_2000": "ok",
+        "inside": "failed",
+        "list": "broken",
     }
     assert "HTTP Error 404" in done.rows["lost"].error
     assert all(bool(row.error) == (row.status != "ok") for row in done.rows.values())
@@ -160,9 +171,9 @@ def test_the_summary_is_all_that_is_printed(done):
     assert done.printed.stderr == ""
     assert done.printed.returncode == 0
     lines = done.printed.stdout.splitlines()
-    assert lines[0] == f"{done.output}: 5 of 10 videos are there"
-    assert lines[1].startswith("this run: 10 asked for, 5 fetched (")
-    assert lines[2] == "not to be had: gone 1, forbidden 1, broken 3"
+    assert lines[0] == f"{done.output}: 5 of 12 videos are there"
+    assert lines[1].startswith("this run: 12 asked for, 5 fetched (")
+    assert lines[2] == "not to be had: gone 1, forbidden 1, broken 4, failed 1"
     assert len(lines) == 3
 
 
@@ -171,12 +182,12 @@ def test_nothing_is_asked_twice(done):
     assert done.asked_again == {}
     assert done.again.stderr == ""
     facts = json.loads(done.again.stdout)
-    assert (facts["wanted"], facts["there_before"], facts["asked_for"]) == (10, 5, 0)
-    assert facts["not_asked_again"] == {"gone": 1, "forbidden": 1, "broken": 3}
+    assert (facts["wanted"], facts["there_before"], facts["asked_for"]) == (12, 5, 0)
+    assert facts["not_asked_again"] == {"gone": 1, "forbidden": 1, "broken": 4, "failed": 1}
 
 
 def test_a_users_configuration_of_yt_dlp_is_not_read(done):
-    assert {path.name for path in done.place.iterdir()} == {"subset.csv", "home", "videos"}
+    assert {path.name for path in done.place.iterdir()} == {"subset.csv", "own.mp4", "home", "videos"}
     assert [path.name for path in (done.place / "home").iterdir()] == ["yt-dlp"]
 
 
