@@ -1,6 +1,7 @@
 """Moments of a video: a second of its sound, and a frame that is shown while it sounds."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,15 +101,24 @@ def sample_video(
     Raises:
         VideoError: there are none.
         RunError: no process can be started.
+        UsageError: PyAV is not installed.
     """
-    if limits.bytes is not None and listed.size_bytes > limits.bytes:
-        size = f"{listed.size_bytes} bytes"
-        raise VideoError("too-large", f"the file has {size}; at most {limits.bytes} are decoded")
+    refuse_too_many_bytes(listed.size_bytes, limits)
     try:
         with open_pinned(listed) as file, _descriptor(file) as descriptor:
             return _sampled(descriptor, video_id, settings, limits)
     except AudioError as error:
         raise VideoError(error.status, str(error)) from None
+
+
+def refuse_too_many_bytes(size: int, limits: VideoLimits) -> None:
+    """Hold that a file may be decoded.
+
+    Raises:
+        VideoError: `too-large`.
+    """
+    if limits.bytes is not None and size > limits.bytes:
+        raise VideoError("too-large", f"the file has {size} bytes; at most {limits.bytes} are decoded")
 
 
 @contextmanager
@@ -128,9 +138,10 @@ def _descriptor(file: BinaryIO) -> Iterator[int]:
 def _sampled(
     descriptor: int, video_id: str, settings: MomentSettings, limits: VideoLimits
 ) -> SampledVideo:
+    refuse_too_many_bytes(os.fstat(descriptor).st_size, limits)  # it may not have been listed
     process = own_process()
-    looked = process.look(descriptor, limits)
     try:
+        looked = process.look(descriptor, limits)
         problems = [] if looked.problem is None else [looked.problem]
         choices = Choices(looked.spans_s, looked.frames_s)
         numbers = range(settings.per_video if len(choices) else 0)
@@ -139,7 +150,7 @@ def _sampled(
         decoded = sorted(process.take(chosen, problems), key=lambda one: one.number)
     except VideoError:
         raise
-    except BaseException:  # it waits for what nobody will say
+    except BaseException:  # nobody reads what it says, or says what it waits for
         process.end()
         raise
     refuse_useless(looked, decoded, choices, problems)

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 from l3core.avc import child
 from l3core.avc.errors import VIDEO_STATUSES, VideoError
 from l3core.avc.video import Chosen, VideoFacts, VideoLimits
-from l3core.errors import RunError
+from l3core.errors import RunError, UsageError
 
 START_S = 120.0  # to load NumPy and PyAV, from a slow disk
 MOST_BYTES = 2**27  # of a message
@@ -231,9 +232,12 @@ def own_process() -> VideoProcess:
 
     Raises:
         RunError: it cannot be started.
+        UsageError: PyAV is not installed.
     """
     process: VideoProcess | None = getattr(_own, "process", None)
     if process is None or not process.usable:
+        if find_spec("av") is None:
+            raise UsageError("decoding videos needs PyAV: pip install 'l3flow[video]'")
         process = _own.process = VideoProcess()
     return process
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,8 +89,10 @@ def make_toy_corpus(folder: str, settings: ToySettings, report: Report = lambda 
         report: told how many files of how many are there.
 
     Raises:
-        UsageError: there is something else in the folder.
+        UsageError: there is something else in the folder, or PyAV is not installed.
     """
+    if find_spec("av") is None or find_spec("PIL") is None:
+        raise UsageError("making videos needs PyAV and Pillow: pip install 'l3flow[video]'")
     toys = toys_of(settings)
     sounds = list(_sounds())
     facts = asdict(settings)

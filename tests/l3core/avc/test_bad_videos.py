@@ -178,15 +178,14 @@ def test_8k_is_decoded_in_less_than_two_gigabytes(tmp_path):
     path = tmp_path / "a.mp4"
     little = coded_picture(0.0)
     large = np.kron(little[:144], np.ones((30, 30, 1), np.uint8))
-    write_video(path, times_s=[0, 0.5, 1.2], picture=lambda time_s: large, sound=coded_sound(2))
-    video = sampled(path, per_video=3)
+    write_video(path, times_s=[0, 0.6], picture=lambda time_s: large, sound=coded_sound(2))
+    video = sampled(path, per_video=2)
     assert (video.facts.width, video.facts.height) == (7680, 4320)
-    assert len(video.moments) == 3
+    assert len(video.moments) == 2
     status = Path(f"/proc/{own_process().pid}/status").read_text()
     assert int(status.split("VmHWM:")[1].split()[0]) < 2 * 2**20
     refused = refusal(path, limits=VideoLimits(memory_mb=600))
     assert refused == ("out-of-memory", "decoding needs more memory than it may have: 600 MiB")
-    assert len(sampled(path, per_video=1).moments) == 1
 
 
 def test_frames_that_are_too_large():

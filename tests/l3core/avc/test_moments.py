@@ -1,5 +1,6 @@
 """The frame, the second and what is said of both agree: on videos that tell their own time."""
 
+import io
 import subprocess
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from l3core.avc import moments
+from l3core.avc.decoding import look
 from l3core.avc.errors import VideoError
 from l3core.avc.frames import upright
 from l3core.avc.moments import MomentSettings, sample_video, second_of
 from l3core.avc.process import own_process
+from l3core.avc.taking import Wanted, take
 from l3core.avc.video import VideoLimits
 from l3core.storage import describe
 from tests.videos import (
@@ -95,14 +98,34 @@ def test_time_shown_time_heard_and_time_said_agree(tmp_path, name, options, hear
     assert np.mean(shown) == pytest.approx(np.mean(heard), abs=0.05)
 
 
-def test_what_lies_between_moments_is_not_decoded_and_moments_are_right(tmp_path):
+def test_moments_that_are_far_apart(tmp_path):
     """Half a minute of short groups of pictures, a few moments: most packets are jumped over."""
     path = tmp_path / "long.mp4"
     options = {"g": "8", "preset": "medium", "bf": "2"}
-    sound = coded_video(path, seconds=40, frames_per_s=8, video_options=options)
+    sound = coded_video(path, seconds=24, frames_per_s=8, video_options=options)
     video = sampled(path, per_video=5)
     hold(video, sound)
     assert np.ptp([one.image_s for one in video.moments]) > 8  # the test is about far apart ones
+
+
+def test_what_lies_between_moments_is_not_decoded(tmp_path):
+    """Or the damage there would be seen, as it is where a moment touches it."""
+    path = tmp_path / "a.mp4"
+    coded_video(path, seconds=12, video_options={"g": "10"})
+    content = bytearray(path.read_bytes())
+    first, last = len(content) * 9 // 20, len(content) * 11 // 20
+    content[first:last] = bytes(last - first)
+
+    def taken(*wanted):
+        problems = []
+        found = list(take(io.BytesIO(content), wanted, look(io.BytesIO(content)).keyframes, problems))
+        return [one.number for one in found], problems
+
+    around = Wanted(1.0, 1.5), Wanted(9.0, 9.5)
+    assert taken(*around) == ([0, 1], [])
+    numbers, problems = taken(*around, Wanted(5.8, 6.0))
+    assert numbers == [0]
+    assert "is damaged at" in problems[0]
 
 
 def test_frames_are_spread_over_the_second(tmp_path):

@@ -15,7 +15,7 @@ from l3core.avc.errors import VideoError
 from l3core.avc.moments import MomentSettings, sample_video
 from l3core.avc.process import end_own_process, own_process
 from l3core.avc.video import VideoLimits
-from l3core.errors import RunError
+from l3core.errors import RunError, UsageError
 from tests.processes import alive, wait_for_end
 from tests.videos import coded_video, stored_video
 
@@ -187,5 +187,7 @@ def test_a_program_that_says_something_else_is_ended(monkeypatch):
 
 def test_without_pyav_the_error_says_so(monkeypatch):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "site-packages" not in path])
-    with pytest.raises(RunError, match="No module named"):
+    monkeypatch.delitem(sys.modules, "av")
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(UsageError, match=r"needs PyAV: pip install 'l3flow\[video\]'"):
         own_process()

@@ -36,7 +36,7 @@ def test_less_than_a_second_leaves_none():
 
 
 def test_beginnings_are_where_the_frame_is_in_the_second():
-    # of 3 s of sound: the second that begins with the frame is the last, that which ends with it the first
+    # of 3 s of sound: from the second that the frame ends to the one that it begins
     found = choices([(0, 3)], [1.5])
     assert len(found) == SAMPLE_RATE_HZ
     starts = [one.audio_start_s for one in drawn(found)]
