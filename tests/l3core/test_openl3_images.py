@@ -12,6 +12,7 @@ from l3core.models.l3 import TRUNK
 from l3core.models.subnetwork import vision
 from l3core.openl3_api import OpenL3Error, OpenL3Warning, get_image_embedding, process_image_file
 from l3core.openl3_pixels import preprocess_image
+from l3core.published import cache_dir, git_blob_sha1
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
 
@@ -196,6 +197,19 @@ def test_files(model, tmp_path, capsys):
             process_image_file(path, model=model, verbose=False)
     with pytest.raises(OpenL3Error, match="filepath should be type str or list"):
         process_image_file(3, model=model)
+
+
+def test_without_a_model_the_published_weights_are_fetched(weights, model, tmp_path, monkeypatch):
+    """The seeded weights in the place of openl3's, in this machine's cache."""
+    content = weights[0].read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(openl3_images.BLOBS, ("mel256", "music"), git_blob_sha1(content))
+    cache_dir().mkdir(parents=True)
+    (cache_dir() / "openl3_image_mel256_music-v0_4_0.h5.gz").write_bytes(content)
+    found = get_image_embedding(PICTURE, embedding_size=512, verbose=False)
+    openl3_images._published_model.cache_clear()
+    expected = get_image_embedding(PICTURE, model=model, verbose=False)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_published_files_are_those_of_the_branch(monkeypatch, tmp_path):
