@@ -25,7 +25,7 @@ class L3Narrow(L3):
     choices: Mapping[str, tuple] = {name: of for name, of in L3.choices.items() if name != "content"} | {
         "embedding_size": (768, 64)
     }
-    windows_per_second = 150.0
+    windows_per_second = 120.0
     weights_are = "an .h5 (or .h5.gz) of l3flow avc export"
     trunk = Trunk(filters=(8, 8, 16, 16, 32, 32, 64, 64), activated_output=False)
 
