@@ -44,6 +44,7 @@ examples:
   l3flow bench --against openl3,ray,plain --weights random:0 --hop 0.5
   l3flow bench dense --input corpus --model edgel3-sea-64
   l3flow bench engines --weights random:0 --seconds 60
+  l3flow bench avc
   l3flow bench store --bucket gs://my-bucket/scratch --model edgel3-sea-64 --minutes 20
   l3flow bench whole --hours 5000 --price-per-hour 0.2
   l3flow bench whole --hours 1000000 --clip-seconds 4 --plan 100
@@ -74,7 +75,7 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION)
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help="those parts; default: the first four")
-    add("--all", action="store_true", help="all parts but store, gpu and against")
+    add("--all", action="store_true", help="all parts but store, gpu, against and avc")
     add("--device", choices=("gpu",), help="gpu: this machine's, alone or besides the parts named")
     add("--bucket", metavar="URI", help="with store: a place to write to, which is cleared afterwards")
     add(

@@ -207,6 +207,13 @@ def scale(setting: Setting) -> Iterator[Figure]:
     return scale(setting.folder, setting.costs, factor=setting.scale, say=setting.say)
 
 
+def avc(setting: Setting) -> Iterator[Figure]:
+    """Training L3 itself: pairs a second and memory of a step, days of the paper's, what feeds it"""
+    from launch.benchmarks.avc import avc
+
+    return avc(setting.folder, seconds=setting.seconds, scale=setting.scale)
+
+
 def against(setting: Setting) -> Iterator[Figure]:
     """With --against: openl3, Ray Data or a plain loop over the same files, by turns with
     the whole command; each is installed once, into an environment of its own
@@ -244,10 +251,11 @@ PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
         against,
         dense,
         engines,
+        avc,
     )
 }
 DEFAULT_PARTS = ("model", "stages", "plumbing", "whole")
-NOT_IN_ALL = ("store", "gpu", "against")  # need a place, a GPU or peers
+NOT_IN_ALL = ("store", "gpu", "against", "avc")  # need a place, a GPU, peers or an extra
 
 
 def described() -> str:
