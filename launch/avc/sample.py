@@ -71,7 +71,7 @@ def build_parser(prog: str) -> Parser:
     add("--limit", type=positive, metavar="N", help="only the first N videos by path")
     add("--dry-run", action="store_true", help="say what a run would do, and stop")
     add("--allow-empty", action="store_true", help="no matching file is no error")
-    add_runner_flags(parser)
+    add_runner_flags(parser, ("local", "flink"))  # images for Dataflow decode no video yet
     add_output_flags(parser)
     return parser
 
@@ -118,8 +118,6 @@ def _add_limits(parser: Parser) -> None:
 def run(argv: Sequence[str], parser: Parser) -> int:
     """Sample; returns the exit code."""
     args, beam_options = parse_with_beam(parser, argv)
-    if args.runner == "dataflow":
-        raise UsageError("--runner dataflow: its images decode no video yet; use local or flink")
     if args.prune and args.limit:
         raise UsageError("--prune needs all of the input, and --limit takes a part of it")
     with quiet_libraries(args.log_file):

@@ -169,7 +169,7 @@ def test_ids_are_paths_below_the_root(videos, tmp_path, capsys):
         (["--no-augment"], r"augmentation \(--no-augment\) is False here"),
         (["--per-video", "3"], "--per-video needs an even number"),
         (["--seed", "-1"], "--seed needs a number of at least 0"),
-        (["--runner", "dataflow"], "--runner dataflow: its images decode no video yet"),
+        (["--runner", "dataflow"], "--runner must be one of local, flink, got 'dataflow'"),
         (["--prune", "--limit", "1"], "--prune needs all of the input"),
         (["--subset", "nowhere.csv"], "--subset nowhere.csv: there is no such file"),
         (["--input", "nowhere"], "--input nowhere: there is no "),
