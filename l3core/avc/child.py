@@ -134,7 +134,7 @@ def load() -> None:
     from l3core.avc import decoding, taking  # noqa: F401
 
     for module in pkgutil.walk_packages(av.__path__, "av."):
-        if module.name not in ("av.__main__", "av.datasets"):  # programs of their own
+        if not module.name.endswith(("__", ".datasets")):  # programs of their own
             import_module(module.name)
     av.logging.set_level(av.logging.PANIC)
 

@@ -18,6 +18,7 @@ from l3core.avc.video import VideoLimits
 from l3core.storage import absent, describe
 from tests.videos import (
     RATE,
+    SIDE,
     coded_content,
     coded_picture,
     coded_sound,
@@ -126,6 +127,27 @@ def test_damage_in_the_middle(tmp_path, rubbish):
     assert 4 < len(video.moments) < 20
     assert video.note.startswith(f"{len(video.moments)} of 30 moments: the ")
     assert "is damaged at" in video.note
+
+
+def test_a_picture_is_never_made_up(tmp_path):
+    """Where only a part of a frame is damaged, FFmpeg by itself would show what was there before."""
+    path = tmp_path / "a.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (10, SIDE, SIDE, 3), dtype=np.uint8)
+
+    def picture(time_s):
+        return noise[round(time_s * 10) % 10] // 4 + coded_picture(time_s) // 2
+
+    write_video(path, picture=picture, seconds=8, sound=coded_sound(8), video_options={"g": "10"})
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    packet = next(one for one in packets if one.is_keyframe and one.pts * one.time_base >= 4)
+    content = bytearray(path.read_bytes())
+    middle = packet.pos + packet.size // 2
+    content[middle : middle + 40] = np.random.default_rng(1).bytes(40)
+    path.write_bytes(content)
+    video = sampled(path, per_video=24)
+    assert "the picture is damaged at 4.000 s" in video.note
+    assert all(one.audio_start_s + 1 <= 4 for one in video.moments)
 
 
 def test_a_file_that_was_cut(tmp_path):
@@ -261,12 +283,21 @@ def test_a_playlist_names_nothing_that_is_read(tmp_path, kind):
     assert message.startswith("not a video that can be read")
 
 
-def test_protocols_are_off_even_where_a_container_is_let_in(tmp_path, monkeypatch):
-    text = playlists(tmp_path)["hls"]
-    allowed = {**decoding.OPTIONS, "format_whitelist": decoding.FORMATS + ",hls"}
-    monkeypatch.setattr(decoding, "OPTIONS", allowed)
-    with pytest.raises(VideoError, match="not a video that can be read"):
-        decoding.look(io.BytesIO(text.encode()))
+def test_each_option_alone_keeps_a_playlist_from_reading(tmp_path, monkeypatch):
+    """That there are no descriptors left is the third lock: test_process."""
+    coded_video(tmp_path / "target.ts")
+    content = f"ffconcat version 1.0\nfile {tmp_path / 'target.ts'}\n".encode()
+
+    def looked(**options):
+        monkeypatch.setattr(decoding, "OPTIONS", {"safe": "0", **options})
+        return decoding.look(io.BytesIO(content))
+
+    options = dict(decoding.OPTIONS)
+    assert sorted(options) == ["format_whitelist", "protocol_whitelist"]
+    assert len(looked().frames_s) == 30  # without them it is read
+    for name, value in options.items():
+        with pytest.raises(VideoError, match="not a video that can be read"):
+            looked(**{name: value})
 
 
 def test_files_that_are_gone_or_other_than_listed(tmp_path):

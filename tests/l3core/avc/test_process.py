@@ -16,7 +16,7 @@ from l3core.avc.moments import MomentSettings, sample_video
 from l3core.avc.process import end_own_process, own_process
 from l3core.avc.video import VideoLimits
 from l3core.errors import RunError, UsageError
-from tests.processes import alive, wait_for_end
+from tests.processes import alive, wait_for_end, wait_until
 from tests.videos import coded_video, stored_video
 
 REPOSITORY = Path(__file__).parents[3]
@@ -103,10 +103,11 @@ def test_killed_by_the_system_is_out_of_memory(video):
 
 def test_one_that_died_between_videos_is_no_video_s_fault(video):
     sampled(video)
-    pid = own_process().pid
-    os.kill(pid, signal.SIGKILL)
-    wait_for_end([pid])
+    first = own_process()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: not first.usable)
     assert len(sampled(video).moments) == 2
+    assert own_process() is not first
 
 
 def test_memory_is_limited_for_each_video(video):
