@@ -108,7 +108,7 @@ class Compared:
     def look_for_duplicates(self) -> None:
         """Sample no video that is another one under another name."""
         stays = [row for row in self._known.values() if self._stays(row)]
-        good = [row for row in stays if row.status in (OK, UNPAIRED)]
+        known = [row for row in stays if row.status not in (DUPLICATE, UNLISTED)]
         later = [
             _content(row.video_id, self._object(row), row.checksum)
             for row in stays
@@ -116,7 +116,7 @@ class Compared:
         ]
         later += [_content(each.video_id, each.listed, None) for each in self.todo.values()]
         later.sort(key=lambda content: content.video_id)
-        before = [_content(row.video_id, self._object(row), row.checksum) for row in good]
+        before = [_content(row.video_id, self._object(row), row.checksum) for row in known]
         found = find_duplicates(before, later)
         for each in later:
             checksum = found.checksums.get(each.video_id, each.checksum)

@@ -213,6 +213,15 @@ def test_a_video_under_another_name_is_a_row(run, videos, tmp_path):
     assert ledger_of(corpus_at(tmp_path))["05.mp4"] == ("ok", "train", True)
 
 
+def test_a_bad_video_under_two_names_is_not_tried_twice(run, videos, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (videos / name).write_text("bad silent")
+    run().all()
+    rows = ledger_of(corpus_at(tmp_path))
+    assert (rows["a.mp4"][0], rows["b.mp4"][0]) == ("silent", "duplicate")
+    assert run().plan.empty
+
+
 def test_splits_do_not_share_a_video(videos, tmp_path):
     write_texts(videos, [f"more {n}.mp4" for n in range(60)], prefix="m")
     PlainRun(videos, tmp_path / "corpus", "run-1").all()
