@@ -6,6 +6,7 @@ no other file and no connection, and answers in JSON and plain bytes. It ends wh
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import pkgutil
@@ -64,9 +65,11 @@ def serve(parent: socket.socket) -> None:
         head, files, _, _ = socket.recv_fds(parent, HEAD.size, 1)
         if len(head) < HEAD.size or not files:
             os._exit(0)
-        _limit(resource.RLIMIT_AS, HEAD.unpack(head)[1] * 2**20)
+        if sys.platform == "linux":  # macOS refuses what is less than a process has mapped
+            _limit(resource.RLIMIT_AS, HEAD.unpack(head)[1] * 2**20)
         with os.fdopen(files[0], "rb") as file:
             _decode(parent, file)
+        gc.collect()  # frames of that one may be in cycles, and count for the next one
 
 
 def _decode(parent: socket.socket, file: Any) -> None:

@@ -15,6 +15,7 @@ from l3core.avc.errors import VideoError
 from l3core.avc.frames import refuse_too_large, rotation_of, time_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from av.container import InputContainer
 
 # Containers of video, and those of sound and of moving pictures that people take for one. None of them
@@ -44,16 +45,20 @@ class Content:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-class Keyframe(NamedTuple):
-    """Decoding can begin here.
+class Keyframes(NamedTuple):
+    """Where decoding can begin, in order of time.
 
     Attributes:
-        time_s: when it is shown.
-        packet: its number among those of its stream.
+        times_s: float64 `(n,)`, when they are shown.
+        packets: int64 `(n,)`, their numbers among those of their stream.
     """
 
-    time_s: float
-    packet: int
+    times_s: "np.ndarray"
+    packets: "np.ndarray"
+
+    def before(self, time_s: float) -> int:
+        """The packet from which on what is shown at a time can be decoded."""
+        return int(self.packets[max(0, int(self.times_s.searchsorted(time_s, "right")) - 1)])
 
 
 class Looked(NamedTuple):
@@ -63,14 +68,14 @@ class Looked(NamedTuple):
         facts: fields of `l3core.avc.video.VideoFacts`.
         spans_s: beginning and end of each part of the sound without a gap, one after the other.
         frames_s: when frames are shown, in order.
-        keyframes: in order.
+        keyframes: of the pictures.
         problem: why the file could not be read on, and where.
     """
 
     facts: dict[str, Any]
     spans_s: "array[float]"
-    frames_s: "array[float]"
-    keyframes: list[Keyframe]
+    frames_s: "np.ndarray"
+    keyframes: Keyframes
     problem: str | None
 
 
@@ -160,11 +165,11 @@ def _summary(
     frames = pictures.shown_s()
     spans = sound.spans_s
     times = [*frames[:1], *frames[-1:], *spans[:1], *spans[-1:]]
-    duration_s = max(times) - min(times) if times else None
+    duration_s = float(max(times) - min(times)) if times else None
     if not problem and promised_s and duration_s is not None and promised_s > 1.1 * duration_s + 1:
         problem = f"the file ends after {duration_s:.1f} s of the {promised_s:.1f} s that it promises"
     facts = {"duration_s": duration_s, **pictures.facts(frames), **sound.facts()}
-    return Looked(facts, spans, frames, pictures.keyframes, problem)
+    return Looked(facts, spans, frames, pictures.keyframes(), problem)
 
 
 class _Track:
@@ -196,8 +201,9 @@ class _Track:
 class _Pictures(_Track):
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
-        self.keyframes: list[Keyframe] = []
-        self._times_s = array("d")
+        # arrays: a day has millions of frames
+        self._times_s, self._key_times_s = array("d"), array("d")
+        self._key_packets = array("q")
 
     def add(self, packet: Any) -> None:
         """Note when a packet's frame is shown."""
@@ -207,21 +213,31 @@ class _Pictures(_Track):
         if time_s is not None:
             self._times_s.append(time_s)
             if packet.is_keyframe:
-                self.keyframes.append(Keyframe(time_s, self.packets))
+                self._key_times_s.append(time_s)
+                self._key_packets.append(self.packets)
         self._try(packet)
         self.packets += 1
 
-    def shown_s(self) -> "array[float]":
+    def shown_s(self) -> "np.ndarray":
         """When frames are shown that can be decoded."""
-        if not self.keyframes:
-            return array("d")
-        begin_s = min(self.keyframes).time_s
-        return array("d", sorted({time for time in self._times_s if time >= begin_s}))
+        import numpy as np
 
-    def facts(self, frames_s: "array[float]") -> dict[str, Any]:
+        times_s = np.sort(np.frombuffer(self._times_s))  # np.unique loads a module, too late
+        times_s = times_s[np.diff(times_s, prepend=-np.inf) > 0]
+        return times_s[times_s >= min(self._key_times_s, default=np.inf)]
+
+    def keyframes(self) -> Keyframes:
+        """Those that there are."""
+        import numpy as np
+
+        times_s = np.frombuffer(self._key_times_s)
+        order = times_s.argsort(kind="stable")
+        return Keyframes(times_s[order], np.frombuffer(self._key_packets, np.int64)[order])
+
+    def facts(self, frames_s: "np.ndarray") -> dict[str, Any]:
         """Of the pictures."""
         context, first = self._stream.codec_context, self.first
-        rate = (len(frames_s) - 1) / (frames_s[-1] - frames_s[0]) if len(frames_s) > 1 else None
+        rate = float((len(frames_s) - 1) / (frames_s[-1] - frames_s[0])) if len(frames_s) > 1 else None
         return {
             "width": (first.width if first else context.width) or None,
             "height": (first.height if first else context.height) or None,

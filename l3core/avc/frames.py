@@ -4,6 +4,7 @@ Runs in the process that decodes (`l3core.avc.child`).
 """
 
 import math
+import mmap
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_PIXELS = 2**26  # 8K has half of that
+FEW_FRAMES, BYTES_PER_PIXEL = 4, 2
 MOST_RATE_HZ, MOST_CHANNELS = 4_000_000, 1024
 MOST_PLANES = 7  # PyAV counts on past the eighth, and crashes
 MOST_STRETCH = 16  # between the sides of a pixel
@@ -28,6 +30,18 @@ def refuse_too_large(width: int, height: int) -> None:
     """
     if width * height > MOST_PIXELS:
         raise VideoError("too-large", f"frames of {width} x {height}: at most {MOST_PIXELS} pixels")
+
+
+def refuse_full(pixels: int) -> None:
+    """Hold that there is memory for a few more frames.
+
+    Raises:
+        MemoryError: there is not.
+    """
+    try:
+        mmap.mmap(-1, FEW_FRAMES * BYTES_PER_PIXEL * max(pixels, 2**20)).close()
+    except OSError:
+        raise MemoryError from None
 
 
 def time_of(thing: Any) -> float | None:

@@ -6,12 +6,11 @@ nothing is: a ten-hour video costs what is taken of it, and reading it. All that
 whose sound or frame is still to come.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from l3core.avc.decoding import Keyframe, each_decoded, opened, streams_of
-from l3core.avc.frames import mono, refuse_too_large, time_of, upright
+from l3core.avc.decoding import Keyframes, each_decoded, opened, streams_of
+from l3core.avc.frames import mono, refuse_full, refuse_too_large, time_of, upright
 from l3core.avc.seconds import MARGIN_S, Second
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Taken(NamedTuple):
 
 
 def take(
-    file: IO[bytes], wanted: Sequence[Wanted], keyframes: Sequence[Keyframe], problems: list[str]
+    file: IO[bytes], wanted: Sequence[Wanted], keyframes: Keyframes, problems: list[str]
 ) -> Iterator[Taken]:
     """Decode moments, as they come; those that cannot be are left out, and `problems` says why.
 
@@ -179,14 +178,10 @@ class _Track:
 
 
 class _Pictures(_Track):
-    def __init__(self, stream: Any, lost: _Lost, keyframes: Sequence[Keyframe]) -> None:
+    def __init__(self, stream: Any, lost: _Lost, keyframes: Keyframes) -> None:
         order = sorted(range(len(lost.wanted)), key=lambda number: lost.wanted[number].image_s)
         super().__init__(stream, lost, order)
-        known = sorted(keyframes)
-        times = [key.time_s for key in known]
-        self._begins = [
-            known[max(0, bisect_right(times, one.image_s + SAME_S) - 1)].packet for one in lost.wanted
-        ]
+        self._begins = [keyframes.before(one.image_s + SAME_S) for one in lost.wanted]
         self._packets = 0
         self._aspect = stream.sample_aspect_ratio
         self._previous: tuple[float, Any] | None = None
@@ -233,7 +228,12 @@ class _Pictures(_Track):
         return None
 
     def damaged(self, packet: Any, why: str) -> None:
-        """What comes later builds on it."""
+        """What comes later builds on it.
+
+        Raises:
+            MemoryError: that is why; FFmpeg says the same of both.
+        """
+        refuse_full(self._context.width * self._context.height)
         time_s = time_of(packet)
         if time_s is None:
             time_s = self._wanted[self.pending[0]].image_s

@@ -206,8 +206,8 @@ def test_8k_is_decoded_in_less_than_two_gigabytes(tmp_path):
     assert len(video.moments) == 2
     status = Path(f"/proc/{own_process().pid}/status").read_text()
     assert int(status.split("VmHWM:")[1].split()[0]) < 2 * 2**20
-    refused = refusal(path, limits=VideoLimits(memory_mb=600))
-    assert refused == ("out-of-memory", "decoding needs more memory than it may have: 600 MiB")
+    refused = refusal(path, limits=VideoLimits(memory_mb=400))
+    assert refused == ("out-of-memory", "decoding needs more memory than it may have: 400 MiB")
 
 
 def test_frames_that_are_too_large():
