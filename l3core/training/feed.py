@@ -158,7 +158,8 @@ class Feed(Iterator[Batch]):
         except tf.errors.OpError as error:
             if self._problem is not None:  # TensorFlow has made a traceback of it
                 raise self._problem from None
-            raise DamagedError(f"a picture of the corpus cannot be decoded: {error.message}") from None
+            reason = error.message.splitlines()[0]
+            raise DamagedError(f"a picture of the corpus cannot be decoded: {reason}") from None
 
     def _generate(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         try:

@@ -119,11 +119,11 @@ PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(seed=20180216),
     "toy": TrainingSettings(
         model="l3-narrow",
-        epochs=10,
+        epochs=16,
         steps_per_epoch=100,
-        batch_size=32,
+        batch_size=16,
         learning_rate=1e-3,
-        validation_steps=16,
-        checkpoint_samples=32_000,
+        validation_steps=32,
+        checkpoint_samples=8_000,
     ),
 }
