@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from l3core import storage
@@ -26,10 +26,13 @@ NAMES = {
     "end_s": "end",
     "positive_labels": ",",
     "labels": LABEL_SEPARATOR,
+    "split": "split",
 }
 PUBLISHED = ("video", "start", "end", ",")
 NEEDED = "YTID, start_seconds, end_seconds, positive_labels"
 LINES_TOLD = 10_000  # progress is told after so many
+LONGEST_S = 1e7  # a hundred days
+SHOWN = 40  # characters of what is wrong: a field may be long
 
 
 class Segment(NamedTuple):
@@ -47,8 +50,27 @@ class Segment(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
+class Line(NamedTuple):
+    """A line that has a segment.
+
+    Attributes:
+        number: of the line in its file, from 1.
+        segment: that it has.
+        split: what is in the column of that name; None: there is no such column.
+    """
+
+    number: int
+    segment: Segment
+    split: str | None
+
+
 def read_segments(uri: str, told: Callable[[int], None] | None = None) -> Iterator[Segment]:
-    """Segments of a list, as they come; also of a subset's file, whose columns have a name each.
+    """Segments of a list, as they come; arguments and errors as of `read_lines`."""
+    return (line.segment for line in read_lines(uri, told))
+
+
+def read_lines(uri: str, told: Callable[[int], None] | None = None) -> Iterator[Line]:
+    """Lines of a list, as they come; also of a subset's file, whose columns have a name each.
 
     Args:
         uri: the CSV; a byte order mark, blank lines, and either kind of line break are fine.
@@ -60,10 +82,10 @@ def read_segments(uri: str, told: Callable[[int], None] | None = None) -> Iterat
     try:
         with storage.reading(uri) as binary:
             text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
-            for number, segment in enumerate(_parsed(uri, text)):
-                if told is not None and number % LINES_TOLD == 0:
+            for place, line in enumerate(_parsed(uri, text)):
+                if told is not None and place % LINES_TOLD == 0:
                     told(binary.tell())
-                yield segment
+                yield line
     except FileNotFoundError:
         raise UsageError(f"{uri}: there is no such file") from None
     except IsADirectoryError:
@@ -72,7 +94,7 @@ def read_segments(uri: str, told: Callable[[int], None] | None = None) -> Iterat
         raise UsageError(f"{uri} is no CSV in UTF-8; needs the columns {NEEDED}") from None
 
 
-def _parsed(uri: str, text: io.TextIOWrapper) -> Iterator[Segment]:
+def _parsed(uri: str, text: io.TextIOWrapper) -> Iterator[Line]:
     columns: Sequence[str] | None = None
     lines = csv.reader(text, skipinitialspace=True, strict=True)
     try:
@@ -83,7 +105,8 @@ def _parsed(uri: str, text: io.TextIOWrapper) -> Iterator[Segment]:
                 columns = named
             elif not fields[0].startswith("#"):
                 columns = columns or PUBLISHED  # the comments were taken off
-                yield _segment(fields, columns)
+                found = _found(fields, columns)
+                yield Line(lines.line_num, _segment(found), found.get("split"))
     except UnicodeDecodeError:
         raise
     except (csv.Error, ValueError) as error:
@@ -96,15 +119,22 @@ def _columns(fields: Sequence[str]) -> tuple[str, ...] | None:
     return names if {"video", "start", "end"} <= set(names) else None
 
 
-def _segment(fields: Sequence[str], columns: Sequence[str]) -> Segment:
+def _found(fields: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """What a line has, by column."""
     if len(fields) != len(columns):
         raise ValueError(f"needs {len(columns)} fields ({NEEDED}), got {len(fields)}")
-    found = dict(zip(columns, (field.strip() for field in fields)))
+    if any("\0" in field for field in fields):
+        raise ValueError("needs text, got a NUL byte")
+    return dict(zip(columns, (field.strip() for field in fields)))
+
+
+def _segment(found: Mapping[str, str]) -> Segment:
     video = found["video"]
     if not VIDEO_ID.fullmatch(video):
-        raise ValueError(f"the id of a video has letters, digits, - and _ only, got {video!r}")
+        raise ValueError(f"the id of a video has letters, digits, - and _ only, got {video[:SHOWN]!r}")
     start_s, end_s = _seconds(found["start"]), _seconds(found["end"])
-    if not 0 <= start_s < end_s:
+    # in milliseconds: so they are in a subset's file, and in the names of others
+    if not 0 <= round(start_s, 3) < round(end_s, 3):
         raise ValueError(f"needs 0 <= start < end, got {start_s:g} to {end_s:g} s")
     labels = [label for mark in ",;" for label in found.get(mark, "").split(mark)]
     return Segment(video, start_s, end_s, tuple(label.strip() for label in labels if label.strip()))
@@ -116,5 +146,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"needs seconds, got {text!r}")
+        raise ValueError(f"needs seconds, got {text[:SHOWN]!r}")
+    if value > LONGEST_S:
+        raise ValueError(f"needs seconds up to {LONGEST_S:.0f}, got {text[:SHOWN]!r}")
     return value

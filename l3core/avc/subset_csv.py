@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from l3core import storage
-from l3core.avc.audioset import LABEL_SEPARATOR, Segment, read_segments
+from l3core.avc.audioset import LABEL_SEPARATOR, SHOWN, Segment, read_lines
 from l3core.avc.ontology import Ontology
 from l3core.avc.subset import SPLITS
 from l3core.errors import UsageError
@@ -72,21 +72,16 @@ def read_splits(uri: str) -> dict[str, str]:
     Raises:
         UsageError: it is no subset.
     """
-    splits = {}
-    try:
-        with storage.reading(uri) as binary:
-            rows = csv.DictReader(
-                io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True
-            )
-            if not {"ytid", "split"} <= set(rows.fieldnames or ()):
-                raise UsageError(f"{uri} is no subset: needs the columns {', '.join(COLUMNS)}")
-            for row in rows:
-                if row["split"] not in SPLITS:
-                    wrong = f"split needs {', '.join(SPLITS)}, got {row['split']!r}"
-                    raise UsageError(f"{uri} line {rows.line_num}: {wrong}")
-                splits[row["ytid"]] = row["split"]
-    except FileNotFoundError:
-        raise UsageError(f"{uri}: there is no such file") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{uri} is no subset: {error}") from None
-    return {name: splits[times.video] for name, times in file_names(read_segments(uri)).items()}
+    splits: dict[str, str] = {}
+    segments = []
+    for number, segment, split in read_lines(uri):
+        if split is None:
+            raise UsageError(f"{uri} is no subset: needs the columns {', '.join(COLUMNS)}")
+        if split not in SPLITS:
+            wrong = f"split needs {', '.join(SPLITS)}, got {split[:SHOWN]!r}"
+            raise UsageError(f"{uri} line {number}: {wrong}")
+        if splits.setdefault(segment.video, split) != split:
+            wrong = f"{segment.video} needs one split, got {splits[segment.video]} and {split}"
+            raise UsageError(f"{uri} line {number}: {wrong}")
+        segments.append(segment)
+    return {name: splits[times.video] for name, times in file_names(segments).items()}

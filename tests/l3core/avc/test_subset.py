@@ -15,6 +15,7 @@ from l3core.avc.subset_csv import Times, file_names, read_splits, write_subset
 from l3core.errors import UsageError
 
 HEADER = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=2\n"
+SUBSET = "ytid,start_s,end_s,labels,split\n"
 NAMED = "# YTID, start_seconds, end_seconds, positive_labels\n"
 # e has two parents and leads back to a: no tree, and a circle.
 ONTOLOGY = Ontology(
@@ -63,6 +64,19 @@ def test_the_published_format(tmp_path):
         (NAMED + '../x, 0, 10, "a"\n', r"line 2: the id of a video .*, got '../x'"),
         (NAMED + ', 0, 10, "a"\n', "line 2: the id of a video"),
         (NAMED + 'abc, 0, 10, "a\n', "line 2: unexpected end of data"),
+        (NAMED + "abc, 1e306, 1e307, a\n", "line 2: needs seconds up to 10000000, got '1e306'"),
+        (NAMED + "abc, 0, 10000000.001, a\n", "line 2: needs seconds up to 10000000"),
+        (NAMED + "abc, 0, inf, a\n", "line 2: needs seconds, got 'inf'"),
+        (NAMED + "abc, -inf, 1, a\n", "line 2: needs seconds, got '-inf'"),
+        (NAMED + "abc, 0.0001, 0.0004, a\n", "line 2: needs 0 <= start < end"),
+        (NAMED + "abc, 0, 10, a\0b\n", "line 2: .*NUL"),
+        (NAMED + "a\0bc, 0, 10, a\n", "line 2: .*NUL"),
+        (NAMED + f"abc, 0, 10, {'a' * 10**6}\n", "line 2: field larger than field limit"),
+        (NAMED + f"{'a' * 10**5}, 0, 10, a\n", "line 2: the id of a video .*, got 'a{40}'$"),
+        (NAMED + f"abc, {'1' * 10**5}, 10, a\n", "line 2: needs seconds, got '1{40}'$"),
+        (NAMED + "abc, 0, 10" + ",a" * 9997 + "\n", r"line 2: needs 4 fields \(.*\), got 10000"),
+        (NAMED.strip() + ",x" * 9996 + "\nabc, 0, 10, a\n", "line 2: needs 10000 fields .*, got 4"),
+        ('"' + "\n" * 10**6, r"line \d+: field larger than field limit"),
     ],
 )
 def test_what_is_no_list_of_segments_is_told_with_its_line(tmp_path, content, message):
@@ -226,6 +240,12 @@ def test_a_subset_is_read_as_it_was_written(tmp_path):
     assert read_splits(uri) == {"-a": "train", "b_1500": "test", "b_20000": "test"}
 
 
+def test_blanks_around_what_a_subset_has_count_for_nothing(tmp_path):
+    content = f" {SUBSET.replace(',', ' , ')}abc ,0,10,x,train \n"
+    assert read_splits(written(tmp_path, content)) == {"abc": "train"}
+    assert read_splits(written(tmp_path, SUBSET + "abc ,0,10,x,train\n")) == {"abc": "train"}
+
+
 def test_names_of_labels_may_have_commas(tmp_path):
     speech = Ontology({"s": "Male speech, man speaking"}, {})
     uri = str(tmp_path / "subset.csv")
@@ -235,8 +255,15 @@ def test_names_of_labels_may_have_commas(tmp_path):
 
 def test_no_subset(tmp_path):
     for content, message in (
-        ("a,b\n1,2\n", "is no subset: needs the columns ytid"),
-        ("ytid,start_s,end_s,labels,split\nx,0,1,a,dev\n", "line 2: split needs train, valid, test"),
+        ("a,b\n1,2\n", "segments.csv line 1: needs 4 fields"),
+        (NAMED + "x,0,1,a\n", "is no subset: needs the columns ytid"),
+        (SUBSET + "x,0,1,a,dev\n", "line 2: split needs train, valid, test, got 'dev'"),
+        (SUBSET + f"x,0,1,a,{'b' * 10**5}\n", "line 2: split needs train, valid, test, got 'b{40}'"),
+        (SUBSET + f"x,0,1,a,{'b' * 10**6}\n", "line 2: field larger than field limit"),
+        (SUBSET + "x,0,1,a\n", "line 2: needs 5 fields"),
+        (SUBSET + "x,1e306,1e307,a,train\n", "line 2: needs seconds up to 10000000"),
+        (SUBSET + "x,0,1,a\0,train\n", "line 2: .*NUL"),
+        (SUBSET + "x,0,1,a,train\nx,2,3,a,test\n", "line 3: x needs one split, got train and test"),
     ):
         with pytest.raises(UsageError, match=message):
             read_splits(written(tmp_path, content))
