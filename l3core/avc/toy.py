@@ -189,10 +189,16 @@ def _write_sound(folder: str, seed: int, number: int, kind: int, fold: int) -> N
 
 def _videos_csv(toys: list[Toy]) -> bytes:
     rows = [
-        (_name_of(number), KINDS[toy.kind].name, KINDS[toy.kind].sound, f"{toy.pitch:.4f}")
+        (
+            _name_of(number),
+            KINDS[toy.kind].name,
+            KINDS[toy.kind].sound,
+            f"{toy.pitch:.4f}",
+            f"{toy.noise:.4f}",
+        )
         for number, toy in enumerate(toys)
     ]
-    return _csv([("video", "shape", "sound", "pitch"), *rows])
+    return _csv([("video", "shape", "sound", "pitch", "noise"), *rows])
 
 
 def _sounds_csv(sounds: list[tuple[int, int, int]]) -> bytes:

@@ -1,7 +1,8 @@
-"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch.
+"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch, and
+the brightness of the background tells how loud the noise is.
 
-Ten kinds, each a shape and a timbre, and eight pitches, each a hue: of two videos one in eighty agrees
-in both. A picture is drawn from polygons; a sound is a sum of sines, or a band of noise.
+Ten kinds, each a shape and a timbre, and six pitches, each a hue: of two videos one in sixty agrees in
+both. A picture is drawn from polygons; a sound is a sum of sines, or a band of noise.
 """
 
 import colorsys
@@ -11,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 RATE_HZ = 48_000
-PITCHES = 8
+PITCHES = 6
 LOWEST_HZ, OCTAVES = 180.0, 3.5
 HUES = 0.84  # of the circle, so that the last is not the first again
+LEAST_NOISE_DB, MOST_NOISE_DB = -35.0, -5.0  # of the sound
+DARKEST, BRIGHTEST = 30.0, 210.0  # mean of a background, of 255
 PITCH_JITTER = 0.15  # of a step, in picture and sound alike
 Polygon = tuple[tuple[float, float], ...]
 
@@ -161,15 +164,28 @@ class Toy(NamedTuple):
     Attributes:
         kind: place in `KINDS`.
         pitch: in steps, 0 to `PITCHES` - 1, and a little more or less.
+        noise: how loud the noise is, 0 to 1.
     """
 
     kind: int
     pitch: float
+    noise: float
+
+    @property
+    def background(self) -> float:
+        """Mean brightness of the background, 0 to 255."""
+        return DARKEST + (BRIGHTEST - DARKEST) * self.noise
+
+    @property
+    def noise_db(self) -> float:
+        """Level of the noise, against that of the tone."""
+        return LEAST_NOISE_DB + (MOST_NOISE_DB - LEAST_NOISE_DB) * self.noise
 
 
 def draw_toy(generator: np.random.Generator, *, kind: int, step: int) -> Toy:
     """One of a kind, and of about a pitch."""
-    return Toy(kind, step + float(generator.uniform(-PITCH_JITTER, PITCH_JITTER)))
+    jitter = float(generator.uniform(-PITCH_JITTER, PITCH_JITTER))
+    return Toy(kind, step + jitter, float(generator.uniform()))
 
 
 def sound_of(
@@ -181,16 +197,15 @@ def sound_of(
         toy: which.
         samples: how many.
         loudness: `(samples,)` or one for all, up to 1.
-        generator: of the level, the noise and the phases.
+        generator: of the level, the sort of noise and the phases.
     """
     time = np.arange(samples) / RATE_HZ
     tone = KINDS[toy.kind].timbre(frequency_of(toy.pitch), time, generator)
     tone = loudness * tone / (1e-12 + np.sqrt(np.mean(tone**2)))
-    below_db = generator.uniform(8, 25)
     noise = np.convolve(
         generator.standard_normal(samples), np.ones(int(generator.integers(1, 6))), "same"
     )
-    noise *= 10 ** (-below_db / 20) / np.sqrt(np.mean(noise**2))
+    noise *= 10 ** (toy.noise_db / 20) / np.sqrt(np.mean(noise**2))
     level = 10 ** (-generator.uniform(18, 26) / 20)
     mixed = level * (tone + noise)
     return np.clip(np.rint(32767 * mixed), -32768, 32767).astype(np.int16)

@@ -68,12 +68,12 @@ class Scene:
     ) -> None:
         self._toy, self._motion = toy, motion
         self._size = width, height
-        left, right = generator.uniform(60, 170, 2)
+        left, right = toy.background + generator.uniform(-20, 20, 2)
         shades = np.linspace(left, right, width)
         # it stands still, or it would be most of the file
         noise = generator.normal(0, 10, (height, width)) + shades
         ground = np.repeat(noise.clip(0, 255)[..., None], 3, axis=2)
-        coloured = np.array(colour_of(toy.pitch)) + (ground - 115) / 3
+        coloured = np.array(colour_of(toy.pitch)) + (ground - toy.background) / 3
         self._ground = ground.astype(np.uint8)
         self._coloured = coloured.clip(0, 255).astype(np.uint8)
 

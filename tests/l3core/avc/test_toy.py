@@ -30,10 +30,10 @@ def corpus(tmp_path_factory):
     return folder, make_toy_corpus(str(folder), FEW)
 
 
-def video_of(kind, pitch, seed=0, **options):
+def video_of(kind, pitch, noise=0.2, seed=0, **options):
     generator = np.random.default_rng(seed)
     settings = {"seconds": 2.0, "width": 256, "height": 256, **options}
-    return toy_video(Toy(kind, pitch), generator=generator, **settings)
+    return toy_video(Toy(kind, pitch, noise), generator=generator, **settings)
 
 
 def test_what_is_made(corpus):
@@ -52,7 +52,7 @@ def test_what_is_made(corpus):
     ]
     rows = (folder / "videos.csv").read_text().splitlines()
     expected = toys_of(FEW)
-    assert rows[0] == "video,shape,sound,pitch"
+    assert rows[0] == "video,shape,sound,pitch,noise"
     assert rows[1].startswith(
         f"0000.mp4,{KINDS[expected[0].kind].name},{KINDS[expected[0].kind].sound},"
     )
@@ -95,15 +95,15 @@ def test_no_sound_of_a_fold_is_in_a_video_or_another_fold(corpus):
 
 
 def test_all_pairs_of_kind_and_pitch_come_as_often():
-    found = toys_of(ToySettings(videos=160))
+    found = toys_of(ToySettings(videos=120))
     pairs = [(toy.kind, round(toy.pitch)) for toy in found]
     assert {pairs.count(pair) for pair in pairs} == {2}
-    assert len(set(pairs)) == len(KINDS) * PITCHES == 80
+    assert len(set(pairs)) == len(KINDS) * PITCHES == 60
     # so few others fit a video that chance agreements are rare
     assert len({kind.name for kind in KINDS}) == len(KINDS) == 10
 
 
-@pytest.mark.parametrize(("kind", "pitch"), [(0, 0.0), (1, 3.0), (4, 6.0)])
+@pytest.mark.parametrize(("kind", "pitch"), [(0, 0.0), (1, 3.0), (4, 5.0)])
 def test_hue_tells_pitch(kind, pitch):
     """The most colourful pixels of a frame, and the lowest strong partial of the sound."""
     with av.open(io.BytesIO(video_of(kind, pitch))) as container:
@@ -119,11 +119,31 @@ def test_hue_tells_pitch(kind, pitch):
     assert strong == pytest.approx(frequency_of(pitch), rel=0.02)
 
 
+def test_the_background_tells_how_loud_the_noise_is():
+    """Between the partials of a sine there is noise only."""
+
+    def background_and_noise_db(noise):
+        with av.open(io.BytesIO(video_of(0, 0.0, noise))) as container:
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+        grey = np.ptp(picture, axis=2) < 40
+        sound = sound_of(Toy(0, 0.0, noise), 48_000, 1.0, np.random.default_rng(0)).astype(float)
+        power = np.abs(np.fft.rfft(sound * np.hanning(48_000))) ** 2
+        return picture[grey].mean(), 10 * np.log10(power[400:].sum() / power.sum())
+
+    dark, quiet_db = background_and_noise_db(0.0)
+    bright, loud_db = background_and_noise_db(1.0)
+    assert dark == pytest.approx(30, abs=22)
+    assert bright == pytest.approx(210, abs=22)
+    # the noise against all of the sound: -35 dB, and -5 dB of 1 + 10^-0.5
+    assert quiet_db == pytest.approx(-35, abs=1)
+    assert loud_db == pytest.approx(-5 - 10 * np.log10(1 + 10**-0.5), abs=1)
+
+
 def test_kinds_look_and_sound_different():
     """Of equal pitch: by their partials, or by how they swell within a second."""
 
     def heard(kind):
-        sound = sound_of(Toy(kind, 2.0), 48_000, 1.0, np.random.default_rng(0)).astype(float)
+        sound = sound_of(Toy(kind, 2.0, 0.2), 48_000, 1.0, np.random.default_rng(0)).astype(float)
         power = (np.abs(np.fft.rfft(sound.reshape(-1, 2400) * np.hanning(2400), axis=1)) ** 2).mean(
             axis=0
         )
@@ -141,7 +161,7 @@ def test_kinds_look_and_sound_different():
 def test_there_is_noise_in_the_sound_and_it_never_clips():
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        sound = sound_of(draw_toy(generator, kind=seed % 10, step=seed % 8), 48_000, 1.0, generator)
+        sound = sound_of(draw_toy(generator, kind=seed % 10, step=seed % 6), 48_000, 1.0, generator)
         assert np.abs(sound).max() < 32_767
         assert np.std(sound) > 500
         assert (np.diff(sound[:100]) != 0).mean() > 0.9
