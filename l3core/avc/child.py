@@ -97,7 +97,8 @@ def _look(parent: socket.socket, file: Any) -> "Looked":
 
 
 def _take(parent: socket.socket, file: Any, looked: "Looked") -> None:
-    from l3core.avc.taking import Wanted, take
+    from l3core.avc.taking import take
+    from l3core.avc.wanted import Wanted
 
     wanted = [Wanted(*one) for one in receive(parent)]
     problems: list[str] = []

@@ -40,15 +40,22 @@ def decode_audio(content: bytes) -> np.ndarray:
     import soundfile
 
     try:
-        audio, rate = soundfile.read(io.BytesIO(content), dtype="int16")
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            # before memory is taken for as many samples as a header says
+            _refuse_sound((file.frames, file.channels), file.samplerate)
+            audio = file.read(dtype="int16", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise DamagedError(f"the sound of a pair cannot be decoded: {error}") from None
-    if audio.shape != (SAMPLES,) or rate != SAMPLE_RATE_HZ:
+    _refuse_sound(audio.shape, SAMPLE_RATE_HZ)
+    return cast(np.ndarray, audio[:, 0])
+
+
+def _refuse_sound(shape: tuple[int, int], rate: int) -> None:
+    if shape != (SAMPLES, 1) or rate != SAMPLE_RATE_HZ:
         raise DamagedError(
             f"the sound of a pair needs {SAMPLES} samples at {SAMPLE_RATE_HZ} Hz, "
-            f"has {audio.shape} at {rate} Hz"
+            f"has {shape[0]} of {shape[1]} channels at {rate} Hz"
         )
-    return cast(np.ndarray, audio)
 
 
 def encode_image(image: np.ndarray) -> bytes:

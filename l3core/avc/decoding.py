@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from l3core.avc.errors import VideoError
 from l3core.avc.frames import refuse_too_large, rotation_of, time_of
+from l3core.avc.spans import Spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,6 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
 BUFFER_BYTES = 2**18
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: a cover
 MOST_FRAMES = 2**23  # 77 hours at 30 frames per second
-MOST_SPANS = 2**16
-GAP_S = 0.25  # between packets of sound: the longest that codecs pack, where no container tells more
 TRIED_PACKETS = 200  # until a first frame has come
 # Without it FFmpeg makes up what is damaged of a picture, and says nothing.
 STRICT_CODECS = ("h264", "hevc")
@@ -147,10 +146,10 @@ def look(file: IO[bytes]) -> Looked:
         pictures, sound = _Pictures(video), _Sound(audio)
         try:
             for packet in container.demux(video, audio):
-                if packet.size and not packet.is_discard:
-                    (pictures if packet.stream is video else sound).add(packet)
-                elif packet.size:
-                    pictures.packets += packet.stream is video
+                if packet.size and packet.stream is video:
+                    pictures.add(packet)
+                elif packet.size and not packet.is_discard:
+                    sound.add(packet)
         except av.error.MemoryError:
             raise MemoryError from None
         except av.error.FFmpegError as error:
@@ -163,7 +162,7 @@ def _summary(
     pictures: "_Pictures", sound: "_Sound", problem: str | None, promised_s: float | None
 ) -> Looked:
     frames = pictures.shown_s()
-    spans = sound.spans_s
+    spans = sound.spans.united()
     times = [*frames[:1], *frames[-1:], *spans[:1], *spans[-1:]]
     duration_s = float(max(times) - min(times)) if times else None
     if not problem and promised_s and duration_s is not None and promised_s > 1.1 * duration_s + 1:
@@ -206,12 +205,13 @@ class _Pictures(_Track):
         self._key_packets = array("q")
 
     def add(self, packet: Any) -> None:
-        """Note when a packet's frame is shown."""
+        """Note when a packet's frame is shown; one that is cut off may still lead to others."""
         if len(self._times_s) > MOST_FRAMES:
             raise VideoError("too-large", f"at most {MOST_FRAMES} frames can be looked through")
         time_s = time_of(packet)
         if time_s is not None:
-            self._times_s.append(time_s)
+            if not packet.is_discard:
+                self._times_s.append(time_s)
             if packet.is_keyframe:
                 self._key_times_s.append(time_s)
                 self._key_packets.append(self.packets)
@@ -250,21 +250,14 @@ class _Pictures(_Track):
 class _Sound(_Track):
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
-        self.spans_s = array("d")
+        self.spans = Spans()
 
     def add(self, packet: Any) -> None:
         """Note when a packet sounds."""
         time_s = time_of(packet)
-        end_s = self.spans_s[-1] if self.spans_s else None
         if time_s is None:
-            time_s = 0.0 if end_s is None else end_s
-        stop_s = time_s + float((packet.duration or 0) * packet.time_base)
-        if end_s is not None and self.spans_s[-2] <= time_s <= end_s + GAP_S:
-            self.spans_s[-1] = max(end_s, stop_s)
-        elif len(self.spans_s) < 2 * MOST_SPANS:
-            self.spans_s.extend((time_s, stop_s))
-        else:
-            raise VideoError("unreadable", f"the sound has more than {MOST_SPANS} gaps")
+            time_s = self.spans.last_s or 0.0
+        self.spans.add(time_s, time_s + float((packet.duration or 0) * packet.time_base))
         self._begin(packet)
         self.packets += 1
 
@@ -273,7 +266,7 @@ class _Sound(_Track):
         known = self.first is not None
         self._try(packet)
         if not known and self.first is not None and self.first.time is not None:
-            self.spans_s[0] = min(max(self.spans_s[0], self.first.time), self.spans_s[1])
+            self.spans.begin_at(self.first.time)
 
     def facts(self) -> dict[str, Any]:
         """Of the sound."""

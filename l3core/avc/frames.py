@@ -55,11 +55,23 @@ def rotation_of(frame: Any) -> int:
 
     From its display matrix, as FFmpeg's av_display_rotation_get reads it; PyAV 14.0 has no word for it.
     """
+    across, down, *_ = _matrix(frame)
+    return round(-math.degrees(math.atan2(down, across)) / 90) % 4 * 90
+
+
+def _is_mirrored(frame: Any) -> bool:
+    """Whether a frame is turned upside down, as in a mirror, before it is rotated."""
+    a, b, c, d = _matrix(frame)
+    return a * d < b * c
+
+
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    """What a display matrix does to directions: its entries 0, 1, 3 and 4."""
     found = frame.side_data.get("DISPLAYMATRIX")
     if found is None:
-        return 0
-    across, down = struct.unpack_from("@2i", bytes(found))
-    return round(-math.degrees(math.atan2(down, across)) / 90) % 4 * 90
+        return 1, 0, 0, 1
+    a, b, _, c, d = struct.unpack_from("@5i", bytes(found))
+    return a, b, c, d
 
 
 def upright(frame: Any, aspect: Any) -> "np.ndarray":
@@ -72,7 +84,7 @@ def upright(frame: Any, aspect: Any) -> "np.ndarray":
         aspect: width by height of a pixel; None or 0 where nothing tells.
 
     Returns:
-        uint8 `(height, width, 3)`, RGB, turned upright, the smaller side 256.
+        uint8 `(height, width, 3)`, RGB, mirrored and turned as players do, the smaller side 256.
 
     Raises:
         VideoError: `too-large`, it is a line rather than a picture.
@@ -85,6 +97,8 @@ def upright(frame: Any, aspect: Any) -> "np.ndarray":
         raise VideoError("too-large", f"frames of {frame.width} x {frame.height}: one side is too long")
     width, height = size_of_resized(width, height)
     picture = frame.reformat(width, height, "rgb24", interpolation="BILINEAR").to_ndarray()
+    if _is_mirrored(frame):
+        picture = picture[::-1]
     return np.ascontiguousarray(np.rot90(picture, rotation_of(frame) // 90))
 
 

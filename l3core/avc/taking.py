@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from l3core.avc.decoding import Keyframes, each_decoded, opened, streams_of
 from l3core.avc.frames import mono, refuse_full, refuse_too_large, time_of, upright
 from l3core.avc.seconds import MARGIN_S, Second
+from l3core.avc.wanted import Lost, Wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
 PREROLL_S = 1.0  # of sound before what is wanted: codecs build on what was before
 JITTER_S = 0.01  # containers round times; what is farther off is a gap
 SAME_S = 1e-6
-
-
-class Wanted(NamedTuple):
-    """A moment: a second of sound, and a frame that is shown in it."""
-
-    audio_start_s: float
-    image_s: float
-
-    @property
-    def end_s(self) -> float:
-        """Of the second."""
-        return self.audio_start_s + 1
 
 
 class Taken(NamedTuple):
@@ -63,7 +52,7 @@ def take(
 
     with opened(file) as container:
         video, audio = streams_of(container)
-        lost = _Lost(wanted, problems)
+        lost = Lost(wanted, problems)
         pictures, sounds = _Pictures(video, lost, keyframes), _Sounds(audio, lost)
         try:
             for packet in container.demux(video, audio):
@@ -87,37 +76,6 @@ def _complete(pictures: "_Pictures", sounds: "_Sounds") -> Iterator[Taken]:
         yield Taken(number, image_s, image, second.samples, second.rate)
 
 
-class _Lost:
-    """What of the wanted moments cannot be had, and why."""
-
-    def __init__(self, wanted: Sequence[Wanted], problems: list[str]) -> None:
-        self.wanted = wanted
-        self._problems = problems
-        self._tracks: list[_Track] = []
-
-    def watch(self, track: "_Track") -> None:
-        """Let a track know."""
-        self._tracks.append(track)
-
-    def because(self, problem: str) -> None:
-        """Note why; the first reason is enough."""
-        if not self._problems:
-            self._problems.append(problem)
-
-    def lose(self, number: int, problem: str) -> None:
-        """A moment cannot be had."""
-        self.because(problem)
-        for track in self._tracks:
-            track.drop(number)
-
-    def lose_after(self, time_s: float, problem: str) -> None:
-        """All that are not complete and go on after a time cannot be had."""
-        self.because(problem)
-        for number, wanted in enumerate(self.wanted):
-            if wanted.end_s > time_s:
-                self.lose(number, problem)
-
-
 class _Track:
     """A stream of the video.
 
@@ -126,7 +84,7 @@ class _Track:
         done: what it gave, by number.
     """
 
-    def __init__(self, stream: Any, lost: _Lost, pending: list[int]) -> None:
+    def __init__(self, stream: Any, lost: Lost, pending: list[int]) -> None:
         self._context = stream.codec_context
         self._lost = lost
         self._wanted = lost.wanted
@@ -178,7 +136,7 @@ class _Track:
 
 
 class _Pictures(_Track):
-    def __init__(self, stream: Any, lost: _Lost, keyframes: Keyframes) -> None:
+    def __init__(self, stream: Any, lost: Lost, keyframes: Keyframes) -> None:
         order = sorted(range(len(lost.wanted)), key=lambda number: lost.wanted[number].image_s)
         super().__init__(stream, lost, order)
         self._begins = [keyframes.before(one.image_s + SAME_S) for one in lost.wanted]
@@ -187,13 +145,11 @@ class _Pictures(_Track):
         self._previous: tuple[float, Any] | None = None
 
     def _leads(self, packet: Any) -> bool:
-        self._packets += 1
         return self._begins[self.pending[0]] < self._packets
 
     def feed(self, packet: Any) -> None:
         """Decode a packet if it leads to something."""
-        if not self.pending and packet.size:
-            self._packets += 1
+        self._packets += bool(packet.size)
         super().feed(packet)
 
     def begin(self) -> None:
@@ -246,7 +202,7 @@ class _Pictures(_Track):
 
 
 class _Sounds(_Track):
-    def __init__(self, stream: Any, lost: _Lost) -> None:
+    def __init__(self, stream: Any, lost: Lost) -> None:
         order = sorted(range(len(lost.wanted)), key=lambda number: lost.wanted[number].audio_start_s)
         super().__init__(stream, lost, order)
         self._seconds = {n: Second(one.audio_start_s) for n, one in enumerate(lost.wanted)}

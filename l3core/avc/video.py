@@ -8,6 +8,7 @@ import numpy as np
 
 SAMPLE_RATE_HZ = 48_000
 SECOND = SAMPLE_RATE_HZ  # samples
+NEAR_S = 0.001  # more than rounding moves a frame by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class VideoFacts(NamedTuple):
         channels: of the sound.
         video_codec: FFmpeg's name of it.
         audio_codec: FFmpeg's name of it.
-        rotation: degrees counter-clockwise by which a frame is turned to stand upright.
+        rotation: degrees counter-clockwise by which a frame is turned to stand upright; one that is
+            mirrored is turned upside down before that.
     """
 
     duration_s: float | None
@@ -83,7 +85,8 @@ class Choices:
     """All moments that a video has: a second that is all sound, with at least one frame in it.
 
     Args:
-        spans_s: `(n, 2)`, beginning and end of each part of the sound that has no gap, in seconds.
+        spans_s: `(n, 2)`, beginning and end of each part of the sound that has no gap, in seconds; none
+            overlaps another one.
         frames_s: `(n,)`, when frames are shown, in order.
     """
 
@@ -102,10 +105,17 @@ class Choices:
         number = int(np.searchsorted(self._ends, place, side="right"))
         run = self._runs[number]
         start = run.last - int(self._ends[number]) + 1 + place
-        places = _places(self._frames_s, run.span_s)
-        first, last = np.searchsorted(places, [start, start + SECOND])
-        frame_s = float(self._frames_s[int(generator.integers(first, last))])
-        return Chosen(min(run.span_s + start / SAMPLE_RATE_HZ, frame_s), frame_s)
+        start_s = run.span_s + start / SAMPLE_RATE_HZ
+        frames_s = _between(self._frames_s, start_s, start_s + 1)
+        first, last = np.searchsorted(_places(frames_s, run.span_s), [start, start + SECOND])
+        frame_s = float(frames_s[int(generator.integers(first, last))])
+        return Chosen(min(start_s, frame_s), frame_s)
+
+
+def _between(frames_s: np.ndarray, begin_s: float, end_s: float) -> np.ndarray:
+    """The frames of a time and a few about it, found without looking at the others."""
+    first, last = np.searchsorted(frames_s, [begin_s - NEAR_S, end_s + NEAR_S])
+    return frames_s[first:last]
 
 
 def _places(frames_s: np.ndarray, span_s: float) -> np.ndarray:
@@ -118,7 +128,7 @@ def _runs(begin_s: float, end_s: float, frames_s: np.ndarray) -> Iterator[_Run]:
     most = int(np.floor((end_s - begin_s) * SAMPLE_RATE_HZ + 1e-4)) - SECOND
     if most < 0:
         return
-    places = _places(frames_s, begin_s)
+    places = _places(_between(frames_s, begin_s, end_s), begin_s)
     lows = np.maximum(places - SECOND + 1, 0)
     highs = np.minimum(places, most)
     keep = lows <= highs

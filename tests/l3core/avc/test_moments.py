@@ -15,8 +15,9 @@ from l3core.avc.errors import VideoError
 from l3core.avc.frames import upright
 from l3core.avc.moments import MomentSettings, sample_video, second_of
 from l3core.avc.process import own_process
-from l3core.avc.taking import Wanted, take
+from l3core.avc.taking import take
 from l3core.avc.video import VideoLimits
+from l3core.avc.wanted import Wanted
 from l3core.storage import describe
 from tests.videos import (
     RATE,
@@ -96,6 +97,28 @@ def test_time_shown_time_heard_and_time_said_agree(tmp_path, name, options, hear
     assert max(shown) - min(shown) < FRAME_S
     assert max(heard) - min(heard) < FRAME_S
     assert np.mean(shown) == pytest.approx(np.mean(heard), abs=0.05)
+
+
+@pytest.mark.parametrize("group", [75, 250])
+def test_a_clip_that_was_cut_out_without_encoding(tmp_path, group):
+    """It begins within a group of pictures: the keyframe is there and is not shown."""
+    import imageio_ffmpeg
+
+    whole, clip, cut_s = tmp_path / "whole.mp4", tmp_path / "clip.mp4", 2.52
+    options = {"g": str(group), "preset": "medium", "bf": "2"}
+    sound = coded_video(whole, seconds=8, frames_per_s=25, video_options=options)
+    flags = ["-v", "error", "-ss", str(cut_s), "-i", whole, "-t", "4", "-c", "copy", clip]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *flags], check=True)
+    with clip.open("rb") as file:  # also what is shown before the next keyframe
+        assert look(file).frames_s[:2] == pytest.approx([0, 0.04])
+    video = sampled(clip, per_video=8)
+    assert (len(video.moments), video.note) == (8, None)
+    for one in video.moments:
+        shown_s = time_shown(one.image, one.box, one.flipped)
+        assert shown_s == pytest.approx(cut_s + one.image_s, abs=FRAME_S)
+        heard_s = time_heard(one.audio, sound)
+        assert heard_s == pytest.approx(cut_s + one.audio_start_s, abs=0.03)  # cut between packets
+        assert heard_s - shown_s == pytest.approx(one.audio_start_s - one.image_s, abs=0.03)
 
 
 def test_moments_that_are_far_apart(tmp_path):
@@ -217,6 +240,27 @@ def test_a_portrait_is_turned_upright(tmp_path, turned):
     for one in video.moments:
         shown_s = time_shown(one.image, one.box, one.flipped, 256, 320)
         assert shown_s == pytest.approx(one.image_s, abs=FRAME_S)
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+@pytest.mark.parametrize("flag", ["-display_hflip", "-display_vflip"])
+def test_a_mirrored_video_is_seen_as_players_show_it(tmp_path, turned, flag):
+    """As the ffmpeg program shows it."""
+    import imageio_ffmpeg
+
+    plain, path, still = tmp_path / "plain.mp4", tmp_path / "a.mp4", tmp_path / "a.rgb"
+    write_video(plain, picture=lambda time_s: coded_picture(0.291 + time_s), seconds=0.3)
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    turn = ["-display_rotation", str(turned), flag]
+    subprocess.run([*ffmpeg, *turn, "-i", plain, "-c", "copy", path], check=True)
+    flags = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    subprocess.run([*ffmpeg, "-i", path, *flags, still], check=True)
+    shown = np.frombuffer(still.read_bytes(), np.uint8).reshape(SIDE, SIDE, 3)
+    with av.open(str(path)) as container:
+        seen = upright(next(container.decode(video=0)), None)
+    assert np.abs(seen.astype(int) - shown).mean() < 8
+    for turns in (0, 2):  # nothing else would have passed
+        assert np.abs(np.rot90(coded_picture(0.291), turns).astype(int) - shown).mean() > 20
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "rgb24", "yuv444p"])

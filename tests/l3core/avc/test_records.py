@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,6 +169,17 @@ def test_what_is_no_second_or_no_picture_is_refused():
         encode_image(np.zeros((224, 224, 3), np.float32))
     with pytest.raises(DamagedError, match="sound of a pair cannot"):
         decode_audio(b"fLaC nothing")
+
+
+@pytest.mark.parametrize("samples", [2**35, 48_001, 47_999])
+def test_no_memory_is_taken_for_what_a_header_says(samples, monkeypatch):
+    content = bytearray(encode_audio(np.zeros(48_000, np.int16)))
+    head = int.from_bytes(content[18:26], "big")  # rate, channels, bits; 36 bits of samples
+    assert head & (2**36 - 1) == 48_000
+    content[18:26] = (head - 48_000 + samples).to_bytes(8, "big")
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)  # it would take it
+    with pytest.raises(DamagedError, match=rf"needs 48000 samples .* has {samples} of 1 channels"):
+        decode_audio(bytes(content))
     with pytest.raises(DamagedError, match="picture of a pair cannot"):
         decode_image(b"\xff\xd8 nothing")
 

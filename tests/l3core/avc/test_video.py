@@ -1,5 +1,6 @@
 """Which seconds and frames of a video may be taken, each as likely as any other."""
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -93,6 +94,30 @@ def test_the_number_of_beginnings_is_that_of_a_count(seconds, frames):
     for tick in ticks:
         allowed |= (starts <= tick) & (tick < starts + SAMPLE_RATE_HZ)
     assert len(found) == allowed.sum()
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.floats(0, 4), min_size=1, max_size=6),
+    frames=st.lists(st.floats(0, 30), max_size=20),
+    seed=st.integers(0, 9),
+)
+def test_parts_of_a_sound_are_as_if_each_were_alone(lengths, frames, seed):
+    bounds = np.cumsum([part for length in lengths for part in (0.3, length)]).reshape(-1, 2)
+    frames = sorted(set(frames))
+    found = choices(bounds, frames)
+    assert len(found) == sum(len(choices([span], frames)) for span in bounds)
+    for one in drawn(found, 20) if len(found) else []:
+        assert any(begin - 1e-8 <= one.audio_start_s <= end - 1 + 1e-8 for begin, end in bounds)
+
+
+def test_many_parts_and_many_frames_take_no_time():
+    """Each part looks at its own frames: 20,000 times 200,000 would take half a minute."""
+    begins = 2.0 * np.arange(20_000)
+    start = time.monotonic()
+    found = choices(np.column_stack([begins, begins + 1.5]), np.arange(200_000) / 5)
+    drawn(found, 1000)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
