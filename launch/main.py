@@ -15,10 +15,17 @@ from launch.words import printable
 
 
 class Command(NamedTuple):
-    """A subcommand: the module that has `build_parser(prog)` and `run(argv, parser)`, and one line."""
+    """A subcommand: the module that has `build_parser(prog)` and `run(argv, parser)`, and one line.
+
+    Attributes:
+        module: its name.
+        summary: the line.
+        words: of a command line that have a help: 2 where each action has its own.
+    """
 
     module: str
     summary: str
+    words: int = 1
 
 
 COMMANDS = {
@@ -26,7 +33,7 @@ COMMANDS = {
     "study": Command("launch.study", "compare embeddings on labelled corpora, with tests"),
     "crossval": Command("launch.crossval", "train and cross-validate a classifier from a table"),
     "classify": Command("launch.classify", "label audio with a trained classifier"),
-    "avc": Command("launch.avc.command", "train L3 itself: from videos to weights"),
+    "avc": Command("launch.avc.command", "train L3 itself: from videos to weights", words=2),
     "datasets": Command("launch.datasets", "list labelled corpora, or check a copy of one"),
     "query": Command("launch.query", "ask a table in SQL"),
     "similar": Command("launch.similar", "find what in a table is most like a clip or a file"),
@@ -81,7 +88,8 @@ def _main(argv: list[str]) -> int:
     except SystemExit as stop:  # argparse has printed its line
         return stop.code if isinstance(stop.code, int) else FAILED
     except (Exception, KeyboardInterrupt) as error:
-        ending = ending_of(error, " ".join(argv[:1]))
+        words = COMMANDS[argv[0]].words if argv and argv[0] in COMMANDS else 1
+        ending = ending_of(error, " ".join(argv[:words]))
         if ending is None:
             raise
         if ending.message:

@@ -81,6 +81,13 @@ def test_misspelt_flag_that_is_required(capsys, corpus, given):
     assert "did you mean --input?" in line
 
 
+def test_wrong_use_of_an_action_leads_to_its_own_help(capsys, tmp_path):
+    flags = ["--corpus", tmp_path / "none", "--output", tmp_path / "out"]
+    assert refused(capsys, ["avc", "train", *flags]).endswith(" (see l3flow avc train --help)\n")
+    assert refused(capsys, ["avc", "trian"]).endswith(" (see l3flow avc --help)\n")
+    assert refused(capsys, ["runs", "--table", tmp_path]).endswith(" (see l3flow runs --help)\n")
+
+
 def test_missing_flags(capsys):
     line = refused(capsys, ["embed"])
     assert "--input" in line
