@@ -119,7 +119,10 @@ def test_nothing_that_a_worker_runs_is_defined_in_main():
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["embed"], ["crossval"], ["classify"], ["similar"], ["study"], ["weights"], ["avc", "train"]],
+    [
+        *([], ["embed"], ["crossval"], ["classify"], ["similar"], ["study"], ["weights"]),
+        *(["avc", action] for action in ("toy", "subset", "fetch", "sample", "train")),
+    ],
 )
 def test_help_loads_neither_tensorflow_nor_beam(command):
     result = subprocess.run(

@@ -4,11 +4,13 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from launch.options import Parser, above_zero, add_output_flags, positive, whole_number
-from launch.places import reach_places
-from launch.screen import SHOWN_AFTER_S, Steps, showing_progress, time_left
 from launch.words import duration, printable
+
+if TYPE_CHECKING:
+    from launch.screen import Steps
 
 DESCRIPTION = """\
 Make a corpus of small videos whose sound follows from their picture: the shape tells the timbre (ten
@@ -51,6 +53,8 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     from l3core.storage import join
     from l3core.urls import refuse_web
     from launch.options import writing_to
+    from launch.places import reach_places
+    from launch.screen import SHOWN_AFTER_S, Steps, showing_progress
 
     width, height = args.size
     settings = ToySettings(
@@ -80,7 +84,9 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     return 0
 
 
-def _describe(steps: Steps, seconds: float) -> str:
+def _describe(steps: "Steps", seconds: float) -> str:
+    from launch.screen import time_left
+
     if not steps.begun:
         return "making videos"
     seconds = max(seconds, 0.1)
