@@ -17,6 +17,7 @@ from l3core import storage
 from l3core.ahead import map_ahead
 from l3core.errors import DamagedError
 from l3core.stores import filesystem, is_disk
+from l3core.table.layout import TablePaths
 
 FOLDER = "fetch-ledger"
 SUFFIX = ".jsonl"
@@ -73,6 +74,11 @@ def _row(uri: str, number: int, line: bytes) -> FetchRow:
         return FetchRow(**json.loads(line))
     except (ValueError, TypeError):
         raise DamagedError(f"{uri} line {number} is no row of a ledger of fetching") from None
+
+
+def locks_of(output: str) -> TablePaths:
+    """What the locks of tables (`l3core.table.lock`) take, for a folder of videos: beside its ledger."""
+    return TablePaths(storage.join(storage.absolute_folder(output), FOLDER))
 
 
 class FetchLedger:

@@ -32,6 +32,7 @@ class Pace:
         self._next = 0.0
         self._refusals = 0
         self._pauses = 0
+        self._spent = False
 
     @property
     def paused_s(self) -> float:
@@ -42,6 +43,11 @@ class Pace:
     def refused(self) -> bool:
         """Whether the site was asking for a pause when it last answered."""
         return self._refusals > 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether the site refused once more after the last pause."""
+        return self._spent
 
     def take_turn(self) -> int:
         """Wait for a turn; returns the pauses that there were before it.
@@ -63,14 +69,16 @@ class Pace:
 
         Args:
             turn: in which it did; several refusals before one pause are one.
-            wanted_s: seconds that the site wants.
+            wanted_s: seconds that the site wants; more than `LONGEST_S` are not waited for.
         """
         with self._lock:
             if turn < self._pauses:
                 return True
-            if self._refusals == len(self._waits_s) or (wanted_s or 0.0) > LONGEST_S:
+            if self._refusals == len(self._waits_s):
+                self._spent = True
                 return False
-            wait_s = max(self._waits_s[self._refusals], wanted_s or 0.0)
+            granted_s = wanted_s if wanted_s is not None and wanted_s <= LONGEST_S else 0.0
+            wait_s = max(self._waits_s[self._refusals], granted_s)
             self._next = time.monotonic() + wait_s
             self._refusals += 1
             self._pauses += 1

@@ -17,20 +17,28 @@ from typing import NamedTuple
 from l3core import storage
 from l3core.avc.fetch_ledger import FetchLedger, FetchRow
 from l3core.avc.fetch_one import Fetcher, StoppedError
-from l3core.avc.fetch_pace import Pace
+from l3core.avc.fetch_pace import LONGEST_S, Pace
 from l3core.avc.fetch_statuses import OK, TRANSIENT
 from l3core.avc.subset_csv import Times
 from l3core.errors import RunError, UsageError
 
 AGAIN = "the same command goes on from here"
+LOCK = "fetch"  # one run at a time: what a table's locks call a spec
 MOST_UNREACHED = 5  # videos in a row: the network or the site is down
+# Of one video in one run: with as many waits of a pace as there are, a run ends when three videos in a
+# row are refused, and not for one that always is.
+MOST_REFUSALS = 2
+# What `storage.writing` calls a video on a disk until it is whole.
+_HALF = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]{2,4}\.[0-9a-f]{32}\.tmp")
 
 
 class FetchPlan(NamedTuple):
     """What is to be done.
 
     Attributes:
-        wanted: names of files that are to be fetched, and of what.
+        wanted: names of files that are to be fetched, and of what: first what was never asked for, then
+            what was asked for longest ago, so that none that fails again keeps others from their turn.
+        again: those of them that were asked for before.
         there: names of files that are in their places.
         unrecorded: file and segment of those of them that the ledger does not have: the run that
             fetched them was killed.
@@ -38,6 +46,7 @@ class FetchPlan(NamedTuple):
     """
 
     wanted: Mapping[str, Times]
+    again: Set[str]
     there: tuple[str, ...]
     unrecorded: Mapping[str, tuple[str, Times]]
     settled: Mapping[str, int]
@@ -79,7 +88,17 @@ def plan_fetching(
             wanted[name] = times
         else:
             settled[row.status] += 1
-    return FetchPlan(wanted, tuple(there), unrecorded, dict(settled))
+    again = {name: ledger[name].at for name in wanted if name in ledger}
+    first = {name: times for name, times in wanted.items() if name not in again}
+    then = {name: wanted[name] for name in sorted(again, key=again.__getitem__)}
+    return FetchPlan(first | then, again.keys(), tuple(there), unrecorded, dict(settled))
+
+
+def clear_half_written(output: str) -> None:
+    """Remove what killed runs left of the videos that they were writing: no other may be at work."""
+    for name in storage.names_below(output, suffix=".tmp"):
+        if _HALF.fullmatch(name):
+            storage.remove(storage.join(output, name))
 
 
 def fetch_all(
@@ -104,8 +123,8 @@ def fetch_all(
         told: called with each row, by several threads.
 
     Raises:
-        RunError: the site refuses for longer than the pace waits, it cannot be reached, or a file cannot
-            be written.
+        RunError: the site refuses one video after the other for longer than the pace waits, it cannot be
+            reached, or a file cannot be written.
     """
     for name, (file, times) in plan.unrecorded.items():
         ledger.add(FetchRow(name, *times, OK, file=file, size_bytes=_size(output, file)))
@@ -140,6 +159,7 @@ class _Run:
     ) -> None:
         self.problem: BaseException | None = None
         self._waiting: Iterator[tuple[str, Times]] = iter(plan.wanted.items())
+        self._again = plan.again
         self._lock = threading.Lock()
         self._unreached = 0
         self._output = output
@@ -166,8 +186,10 @@ class _Run:
 
     def _hold_answering(self, row: FetchRow) -> None:
         """Raises RunError if there is no use in asking for more."""
-        if row.status == "rate-limited":
+        if row.status == "rate-limited" and self._pace.spent:
             raise RunError(f"the site refuses for now ({row.error}); {AGAIN}")
+        if row.status == "network" and row.name in self._again:  # it may well be the video
+            return
         with self._lock:
             self._unreached = self._unreached + 1 if row.status == "network" else 0
             if self._unreached == MOST_UNREACHED:
@@ -178,22 +200,25 @@ class _Run:
             return next(self._waiting, None)
 
     def _fetch(self, name: str, times: Times) -> FetchRow:
-        """Ask until there is an answer that is no "later"."""
+        """Ask until there is an answer that is no "later", or there were too many of those."""
+        refusals = 0
         while True:
             turn = self._pace.take_turn()
             began = time.monotonic()
             with self._fetcher.fetching(times) as fetched:
-                later = fetched.status == "rate-limited" and self._pace.wait_longer(
-                    turn, fetched.retry_after_s
-                )
-                if later:
-                    continue
                 if fetched.status != "rate-limited":
                     self._pace.go_on()
+                elif self._later(turn, fetched.retry_after_s, refusals := refusals + 1):
+                    continue
                 row = FetchRow(name, *times, fetched.status, fetched.error)
                 if fetched.path is not None:
                     row = self._put(row, fetched.path)
                 return row._replace(seconds=round(time.monotonic() - began, 2))
+
+    def _later(self, turn: int, wanted_s: float | None, refusals: int) -> bool:
+        """Have a pause; returns whether a video that was refused is asked for again after it."""
+        paused = self._pace.wait_longer(turn, wanted_s)
+        return paused and refusals < MOST_REFUSALS and (wanted_s or 0.0) <= LONGEST_S
 
     def _put(self, row: FetchRow, path: Path) -> FetchRow:
         """Put a file in its place.

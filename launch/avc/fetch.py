@@ -6,11 +6,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from l3core.avc.fetch_statuses import OK, STATUSES
-from launch.options import Parser, above_zero, add_output_flags, naming, positive
+from launch.options import Parser, above_zero, add_output_flags, naming, positive, writing_to
 from launch.signals import Interrupted, interruptible
 from launch.words import duration, printable, size
 
@@ -28,7 +28,8 @@ Fetch the videos of a subset: of each only the seconds that the subset names, as
 (ID_MILLISECONDS.mp4 where a video has several segments).
 
 Start it again whenever it ended: what is there is not asked for again, nor what will not come. What
-became of each video is in OUTPUT/fetch-ledger/, a line of JSON each:
+became of each video is in OUTPUT/fetch-ledger/, a line of JSON each. One run at a time fetches into a
+folder.
 
 {statuses}
 
@@ -74,8 +75,8 @@ def build_parser(prog: str) -> Parser:
         type=above_zero,
         default=WAIT_S,
         metavar="SECONDS",
-        help=f"when the site answers 429: at first so long, then twice as long, five times in all "
-        f"(default {WAIT_S:g})",
+        help=f"when the site answers 429: at first so long, then twice as long, five times in all; a "
+        f"video is asked for twice (default {WAIT_S:g})",
     )
     add(
         "--timeout",
@@ -100,9 +101,7 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     """Fetch what is not there yet; returns the exit code."""
     args = parser.parse(argv)
     from l3core import storage
-    from l3core.avc.fetch_ledger import read_fetched
     from l3core.avc.fetch_one import TEMPLATE, FetchSettings, hold_installed
-    from l3core.avc.fetching import plan_fetching
     from l3core.errors import UsageError
     from l3core.urls import refuse_web
     from launch.places import reach_places
@@ -119,11 +118,11 @@ def run(argv: Sequence[str], parser: Parser) -> int:
         raise UsageError(f"--output {args.output} is a file, needs a folder")
     with naming("--subset"):
         named = _named(args.subset, args.limit)
-    with naming("--output"):
-        plan = plan_fetching(named, args.output, read_fetched(args.output), retry=set(args.retry))
     rows: list[FetchRow] = []
-    with _interrupts_told(rows), tempfile.TemporaryDirectory(prefix="l3flow-fetch-") as home:
-        _fetch(args, plan, settings, home, rows)
+    with _interrupts_told(rows), _alone(args.output):
+        plan = _plan(args, named)
+        with tempfile.TemporaryDirectory(prefix="l3flow-fetch-") as home:
+            _fetch(args, plan, settings, home, rows)
     facts = _facts(args, len(named), plan, rows)
     if args.json:
         print(json.dumps(facts, indent=1))
@@ -142,6 +141,35 @@ def _named(subset: str, limit: int | None) -> dict[str, "Times"]:
     if not named:
         raise UsageError(f"{subset}: no segment in it")
     return dict(list(named.items())[:limit])
+
+
+@contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """The only run that fetches into a folder.
+
+    Raises:
+        BusyError: another does.
+        UsageError: it cannot be written there.
+    """
+    from l3core.avc.fetch_ledger import locks_of
+    from l3core.avc.fetching import LOCK
+    from l3core.table.lock import holding
+    from launch.tables import new_run_id
+
+    with ExitStack() as stack:
+        with writing_to("--output", output):
+            stack.enter_context(holding(locks_of(output), LOCK, new_run_id()))
+        yield
+
+
+def _plan(args: argparse.Namespace, named: Mapping[str, "Times"]) -> "FetchPlan":
+    """What is to be done, where no other run is at work."""
+    from l3core.avc.fetch_ledger import read_fetched
+    from l3core.avc.fetching import clear_half_written, plan_fetching
+
+    clear_half_written(args.output)
+    with naming("--output"):
+        return plan_fetching(named, args.output, read_fetched(args.output), retry=set(args.retry))
 
 
 def _fetch(

@@ -3,20 +3,52 @@
 import json
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from l3core.avc.fetch_ledger import FOLDER, LINES_HELD, FetchLedger, FetchRow, read_fetched
-from l3core.avc.fetch_one import FetchSettings, StoppedError
+from l3core.avc.fetch_one import Fetched, FetchSettings, StoppedError
 from l3core.avc.fetch_pace import LONGEST_S, Pace, waits_from
 from l3core.avc.fetch_statuses import MOST_CHARACTERS, STATUSES, TRANSIENT, in_one_line, status_of
-from l3core.avc.fetching import plan_fetching
+from l3core.avc.fetching import clear_half_written, fetch_all, plan_fetching
 from l3core.avc.subset_csv import Times
-from l3core.errors import DamagedError, UsageError
+from l3core.errors import DamagedError, RunError, UsageError
 
 ROW = FetchRow("x", "x", 0.0, 10.0, "ok", file="x.mp4", size_bytes=7)
+
+
+class Site:
+    """Answers as it is told to: each video's statuses one after the other, the last one for ever."""
+
+    def __init__(self, **answers):
+        self.answers = {video: words.split() for video, words in answers.items()}
+        self.asked = []
+
+    @contextmanager
+    def fetching(self, times):
+        self.asked.append(times.video)
+        left = self.answers.get(times.video, ["gone"])
+        status, _, wait = (left.pop(0) if len(left) > 1 else left[0]).partition(":")
+        yield Fetched(status, "as told", retry_after_s=float(wait) if wait else None)
+
+    def stop(self):
+        pass
+
+
+def run_at(site, output, videos, *, waits_s=(0.001,) * 5):
+    """One run by one worker; the pace, and the videos that were asked for."""
+    named = {name: Times(name, 0.0, 10.0) for name in videos}
+    plan = plan_fetching(named, str(output), read_fetched(str(output)))
+    pace, site.asked = Pace(waits_s=waits_s), []
+    fetch_all(plan, str(output), site, FetchLedger(str(output)), pace=pace, workers=1)
+    return pace
+
+
+def statuses_at(output):
+    return {name: row.status for name, row in read_fetched(str(output)).items()}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +133,14 @@ def test_a_site_says_how_long_it_wants_to_be_left_alone():
     pace = Pace(waits_s=(0.01, 0.01))
     assert pace.wait_longer(pace.take_turn(), 30.0)
     assert 29 < pace.paused_s <= 30
-    assert not Pace(waits_s=(1.0,)).wait_longer(0, LONGEST_S + 1)
+    assert pace.wait_longer(1, LONGEST_S)
+    assert pace.paused_s > LONGEST_S - 1
+    unwilling = Pace(waits_s=(0.01,))
+    assert unwilling.wait_longer(0, LONGEST_S + 1)
+    assert unwilling.paused_s <= 0.01
+    assert not unwilling.spent
+    assert not unwilling.wait_longer(1, None)
+    assert unwilling.spent
 
 
 def test_waits_double():
@@ -171,6 +210,56 @@ def test_what_is_there_or_will_not_come_is_not_asked_for(tmp_path):
     assert plan.settled == {"gone": 1}
     again = plan_fetching(named, str(tmp_path), ledger, retry={"gone"})
     assert list(again.wanted) == ["z", "w", "v", "u"]
+
+
+def test_what_was_never_asked_for_comes_first_and_then_what_was_asked_for_longest_ago(tmp_path):
+    named = {name: Times(name, 0.0, 10.0) for name in "abcdef"}
+    dates = {"a": "2026-01-03", "c": "2026-01-01", "d": "2026-01-02"}
+    ledger = {name: FetchRow(name, name, 0.0, 10.0, "network", at=at) for name, at in dates.items()}
+    plan = plan_fetching(named, str(tmp_path), ledger)
+    assert "".join(plan.wanted) == "befcda"
+    assert set(plan.again) == set("acd")
+
+
+def test_videos_that_are_never_reached_keep_no_others_from_their_turn(tmp_path):
+    site = Site(**dict.fromkeys("abcdefg", "network"))
+    with pytest.raises(RunError, match="5 videos in a row not reached"):
+        run_at(site, tmp_path, "abcdefgxyz")
+    assert site.asked == list("abcde")
+    run_at(site, tmp_path, "abcdefgxyz")
+    assert "".join(site.asked) == "fgxyzabcde"
+    assert statuses_at(tmp_path) == dict.fromkeys("abcdefg", "network") | dict.fromkeys("xyz", "gone")
+
+
+def test_a_video_that_is_always_refused_is_left_and_the_run_goes_on(tmp_path):
+    site = Site(a="rate-limited", c="rate-limited gone", d="rate-limited:9999")
+    pace = run_at(site, tmp_path, "abcdef")
+    assert "".join(site.asked) == "aabccdef"
+    assert statuses_at(tmp_path) == {
+        **dict.fromkeys("ad", "rate-limited"),
+        **dict.fromkeys("bcef", "gone"),
+    }
+    assert not pace.refused
+    run_at(site, tmp_path, "abcdef")
+    assert sorted(site.asked) == ["a", "a", "d"]
+
+
+def test_videos_in_a_row_that_are_refused_end_the_run(tmp_path):
+    site = Site(**dict.fromkeys("bcd", "rate-limited"))
+    with pytest.raises(RunError, match=r"the site refuses for now \(as told\); the same command"):
+        run_at(site, tmp_path, "abcdef")
+    assert "".join(site.asked) == "abbccdd"
+    assert statuses_at(tmp_path) == {"a": "gone", **dict.fromkeys("bcd", "rate-limited")}
+    run_at(Site(), tmp_path, "abcdef")
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path):
+    kept = ["x.mp4", "x.tmp", "notes.mp4.tmp", f"my notes.{'a' * 32}.tmp", f"x.mp4.{'a' * 31}.tmp"]
+    for name in (*kept, f"-y_0.mp4.{'0a' * 16}.tmp"):
+        (tmp_path / name).touch()
+    clear_half_written(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    clear_half_written(str(tmp_path / "none"))
 
 
 def test_other_seconds_of_a_video_need_a_folder_of_their_own(tmp_path):
