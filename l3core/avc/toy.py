@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from l3core import storage
 from l3core.atomic import write_bytes
-from l3core.avc.toy_kinds import KINDS, PITCHES, RATE_HZ, Toy, draw_toy, sound_of
+from l3core.avc.toy_kinds import KINDS, NOISES, PITCHES, RATE_HZ, Toy, draw_toy, sound_of
 from l3core.avc.toy_video import toy_video
 from l3core.datasets.esc50 import CATEGORIES, COLUMNS
 from l3core.errors import UsageError
@@ -117,13 +118,14 @@ def make_toy_corpus(folder: str, settings: ToySettings, report: Report = lambda 
 
 
 def toys_of(settings: ToySettings) -> list[Toy]:
-    """What each video shows: all kinds and pitches as often as any other, in random order."""
+    """What each video shows: all kinds, pitches and noises as often as any other, in random order."""
     generator = _generator(settings.seed, OF_ORDER, 0)
-    pairs = [(kind, step) for step in range(PITCHES) for kind in range(len(KINDS))]
-    order: list[tuple[int, int]] = []
+    every = list(product(range(len(KINDS)), range(PITCHES), range(NOISES)))
+    order: list[tuple[int, int, int]] = []
     while len(order) < settings.videos:
-        order += [pairs[place] for place in generator.permutation(len(pairs))]
-    return [draw_toy(generator, kind=kind, step=step) for kind, step in order[: settings.videos]]
+        order += [every[place] for place in generator.permutation(len(every))]
+    chosen = order[: settings.videos]
+    return [draw_toy(generator, kind=kind, step=step, noise=noise) for kind, step, noise in chosen]
 
 
 def _generator(seed: int, of: int, number: int) -> np.random.Generator:
@@ -179,7 +181,7 @@ def _write_sound(folder: str, seed: int, number: int, kind: int, fold: int) -> N
     import soundfile
 
     generator = _generator(seed, OF_SOUND, number)
-    toy = draw_toy(generator, kind=kind, step=number % PITCHES)
+    toy = draw_toy(generator, kind=kind, step=number % PITCHES, noise=number // PITCHES % NOISES)
     sound = sound_of(toy, round(SOUND_S * RATE_HZ), 1.0, generator)
     file = io.BytesIO()
     soundfile.write(file, sound, RATE_HZ, format="WAV", subtype="PCM_16")

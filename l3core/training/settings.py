@@ -7,8 +7,9 @@ from typing import Any
 
 from l3core.errors import SpecError, UsageError
 from l3core.models.avc import AvcNetwork
-from l3core.spec import PRECISIONS
+from l3core.spec import PRECISIONS as _OF_SPECS
 
+PRECISIONS = tuple(each for each in _OF_SPECS if each != "int8")  # whole numbers have no gradients
 LARGEST_SEED = 2**32 - 1
 # A training may go on for more epochs than it was begun with: nothing before depends on their number.
 MAY_CHANGE = ("epochs",)
@@ -119,10 +120,10 @@ PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(seed=20180216),
     "toy": TrainingSettings(
         model="l3-narrow",
-        epochs=16,
+        epochs=13,
         steps_per_epoch=100,
         batch_size=16,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         validation_steps=32,
         checkpoint_samples=8_000,
     ),
