@@ -144,7 +144,7 @@ def done(tmp_path_factory, video):
 def subprocess_said(argv):
     """What the command prints, with what its processes would print past Python."""
     command = [sys.executable, "-c", "from launch.main import run; run()", *argv]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
 
 def test_each_video_has_its_status(done):
