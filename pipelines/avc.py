@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from l3core.avc.commit import commit_run
 from l3core.avc.layout import LOCK, CorpusPaths
 from l3core.avc.plan import read_plan
-from l3core.avc.shard import sample_shard
+from l3core.avc.shard import counted, sample_shard
 from l3core.avc.video import VideoLimits
 from l3core.machine import usable_cores
 from l3core.storage_options import configure_as, configured
+from l3core.table.counters import NAMESPACE
 from l3core.table.failures import MOST_STORAGE_ERRORS, Most
 from l3core.table.lock import keep_renewed
 
@@ -74,8 +76,11 @@ def _sample(name: str, job: SampleJob) -> str:
         keep_renewed(paths.locks, LOCK, job.run_id)
 
     threads = job.threads or max(1, usable_cores() // job.processes)
-    sample_shard(paths, read_plan(paths), name, limits=job.limits, threads=threads, noted=renew)
+    plan = read_plan(paths)
+    manifest = sample_shard(paths, plan, name, limits=job.limits, threads=threads, noted=renew)
     renew()
+    for what, number in counted(manifest).items():
+        Metrics.counter(NAMESPACE, what).inc(number)
     return name
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from l3core.avc.commit import commit_run
 from l3core.avc.comparing import Rules
 from l3core.avc.corpus import load_corpus
-from l3core.avc.dividing import split_by_hash
+from l3core.avc.dividing import alone, split_by_hash
 from l3core.avc.errors import VideoError
 from l3core.avc.layout import CorpusPaths, CorpusSettings
 from l3core.avc.ledger import read_ledger
@@ -89,6 +89,7 @@ class PlainRun:
         rules=None,
         settings=SETTINGS,
         split_of=None,
+        group_of=alone,
         inputs=None,
         **wanted,
     ):
@@ -111,6 +112,7 @@ class PlainRun:
             rules=rules or Rules(named=named, **wanted),
             run_id=run_id,
             started_at=STARTED,
+            group_of=group_of,
         )
         self.plan = self.planned.plan
 

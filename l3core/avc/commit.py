@@ -1,7 +1,8 @@
 """Committing a run of `avc sample`: pairs are put in place, then one record says that they are there.
 
 Until `runs/<n>.json` is created the corpus is as it was, whatever lies in its folders; from then on the
-run has happened. What it has replaced is removed after that.
+run has happened. What it has replaced is removed by the run after it: until then a training that has
+begun with the corpus as it was can go on reading.
 """
 
 from collections import Counter
@@ -11,11 +12,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from l3core import storage
+from l3core.ahead import map_ahead
 from l3core.avc.corpus import LAYOUT_VERSION, load_corpus
 from l3core.avc.layout import CorpusPaths, VideoRow, records_path
 from l3core.avc.ledger import read_ledger, write_ledger
 from l3core.avc.leftovers import clear_staging, clear_unnamed
-from l3core.avc.plan import Plan, Shard, read_plan
+from l3core.avc.plan import Plan, Shard, completed, read_plan
 from l3core.errors import RunError, UsageError
 from l3core.table.failures import STORAGE_ERROR, Most, check_storage_errors
 from l3core.table.json_objects import create_json, read_json, write_json
@@ -46,11 +48,14 @@ def commit_run(
     plan = read_plan(paths)
     if plan.run_id != run_id or plan.number != (corpus.runs + 1 if corpus else 1):
         raise RunError("another run has committed to the corpus: start this one again")
-    manifests = [(shard, _manifest(paths, shard)) for shard in plan.shards]
+    plan = completed(paths, plan)
+    found = map_ahead(lambda shard: _manifest(paths, shard), plan.shards)
+    manifests = list(zip(plan.shards, found))
     sampled = [row for shard, manifest in manifests for row in _rows(plan, shard, manifest)]
     statuses = Counter(row.status for row in [*sampled, *plan.rows])
     check_storage_errors(statuses[STORAGE_ERROR], most_storage_errors.of(len(sampled)))
-    added = [_put_in_place(paths, plan, *each) for each in manifests if each[1]["file"]]
+    full = [each for each in manifests if each[1]["file"]]
+    added = list(map_ahead(lambda each: _put_in_place(paths, plan, *each), full))
     ledger = f"videos/{plan.number:08d}-{run_id}.parquet"
     rows = read_ledger(corpus)
     for video_id in plan.dropped:
@@ -71,7 +76,7 @@ def commit_run(
 
 
 def clear_away(paths: CorpusPaths) -> None:
-    """Remove whatever the last commit does not name."""
+    """Remove whatever the last two commits do not name."""
     corpus = load_corpus(paths.root)
     clear_staging(paths)
     if corpus is not None:

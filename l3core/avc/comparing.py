@@ -1,11 +1,15 @@
-"""The input of a run and the ledger of the corpus, compared: what is to be sampled, and what is not."""
+"""The input of a run and the ledger of the corpus, compared: what is to be sampled, and what is not.
+
+Pairs that are there are made anew only from videos that are there, too: a file of pairs that also holds
+a video which the input does not have any more stays as it is, until that one is pruned.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from l3core.avc.corpus import SPLITS
-from l3core.avc.dividing import SplitOf, Video
+from l3core.avc.dividing import GroupOf, SplitOf, Video, alone
 from l3core.avc.duplicates import Content, find_duplicates
 from l3core.avc.layout import DUPLICATE, FINE, OK, TRIED_AGAIN, UNLISTED, UNPAIRED, VideoRow
 from l3core.checksums import expected_kind
@@ -35,6 +39,7 @@ class Compared:
         known: the ledger.
         split_of: tells the split of an id.
         rules: of the run.
+        group_of: tells the recording that an id is of.
 
     Attributes:
         todo: id -> video that is to be sampled.
@@ -44,12 +49,21 @@ class Compared:
         counts: kind -> how many videos.
     """
 
-    def __init__(self, known: Mapping[str, VideoRow], split_of: SplitOf, rules: Rules) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, VideoRow],
+        split_of: SplitOf,
+        rules: Rules,
+        group_of: GroupOf = alone,
+    ) -> None:
         self._known = known
         self._split_of = split_of
+        self._group_of = group_of
         self._rules = rules
         self._listed: dict[str, StoredObject] = {}
         self._absent: set[str] = set()
+        self._gone: set[str] = set()
+        self._tried_again: set[str] = set()
         self.todo: dict[str, Video] = {}
         self.rows: dict[str, VideoRow] = {}
         self.removed: set[str] = set()
@@ -74,6 +88,7 @@ class Compared:
         elif not _same(row, listed) or row.split != split:
             self._sample(video_id, split, "changed")
         elif row.status in TRIED_AGAIN or (self._rules.retry_unreadable and row.status not in FINE):
+            self._tried_again.add(video_id)
             self._sample(video_id, split, "tried again")
         else:
             self.counts["unchanged"] += 1
@@ -87,7 +102,10 @@ class Compared:
 
     def _sample(self, video_id: str, split: str, kind: str) -> None:
         self.counts[kind] += 1
-        self.todo[video_id] = Video(video_id, split, self._listed[video_id])
+        self._add(Video(video_id, split, self._listed[video_id]))
+
+    def _add(self, video: Video) -> None:
+        self.todo[video.video_id] = video._replace(group=self._group_of(video.video_id))
 
     def _put(self, row: VideoRow) -> None:
         """Say what a video is without sampling it."""
@@ -102,13 +120,35 @@ class Compared:
             there = video_id in self._listed or (video_id in self._absent and row.status != OK)
             if not there and self._rules.named(row.uri):
                 self.counts["gone"] += 1
+                self._gone.add(video_id)
                 if self._rules.prune:
                     self.dropped.add(video_id)
+
+    def let_wait(self) -> None:
+        """Leave files as they are that cannot be made anew without losing pairs; with `prune` none is.
+
+        A video of theirs that has changed keeps its row and pairs, and is `waiting`.
+        """
+        if self._rules.prune:
+            return
+        for rows in self._files().values():
+            stay = [row for row in rows if self._stays(row)]
+            if len(stay) == len(rows) or all(row.video_id in self._listed for row in stay):
+                continue
+            for row in rows:
+                if not self._stays(row):
+                    self.counts["waiting"] += 1
+                    self.todo.pop(row.video_id, None)
+                    self.rows.pop(row.video_id, None)
 
     def look_for_duplicates(self) -> None:
         """Sample no video that is another one under another name."""
         stays = [row for row in self._known.values() if self._stays(row)]
-        known = [row for row in stays if row.status not in (DUPLICATE, UNLISTED)]
+        known = [
+            row
+            for row in stays
+            if row.status not in (DUPLICATE, UNLISTED) and (row.pairs or self._may_be_there(row))
+        ]
         later = [
             _content(row.video_id, self._object(row), row.checksum)
             for row in stays
@@ -125,7 +165,7 @@ class Compared:
             if first is not None:
                 self._put_duplicate(each, split, first, checksum)
             elif split is not None:
-                self.todo[each.video_id] = Video(each.video_id, split, each.listed, checksum)
+                self._add(Video(each.video_id, split, each.listed, checksum))
 
     def _put_duplicate(
         self, content: Content, split: str | None, first: str, checksum: str | None
@@ -142,27 +182,50 @@ class Compared:
         Args:
             per_shard: videos that make a file.
         """
+        files = self._files()
+        for path in [path for path, rows in files.items() if not all(map(self._stays, rows))]:
+            self._dissolve(path, files.pop(path))
+        for split in SPLITS:
+            left = {
+                path: rows
+                for path, rows in files.items()
+                if rows[0].split == split and all(row.video_id in self._listed for row in rows)
+            }
+            self._pair_up(split, others=bool(left))
+            new = self._new(split)
+            if new and left:
+                path = min(left, key=lambda path: (len(left[path]), path))
+                is_alone = len({video.group for video in new}) == 1
+                if is_alone or len(new) + len(left[path]) <= per_shard:
+                    self._dissolve(path, left[path])
+
+    def _files(self) -> dict[str, list[VideoRow]]:
+        """Path -> rows of the videos whose pairs are in it."""
         files: dict[str, list[VideoRow]] = defaultdict(list)
         for row in self._known.values():
             if row.file is not None:
                 files[row.file].append(row)
-        for path in [path for path, rows in files.items() if not all(map(self._stays, rows))]:
-            self._dissolve(path, files.pop(path))
-        for split in SPLITS:
-            left = {path: rows for path, rows in files.items() if rows[0].split == split}
-            self._pair_up(split, others=bool(left))
-            new = sum(video.split == split for video in self.todo.values())
-            if new and left:
-                path = min(left, key=lambda path: (len(left[path]), path))
-                if new == 1 or new + len(left[path]) <= per_shard:
-                    self._dissolve(path, left[path])
+        return files
+
+    def _new(self, split: str) -> list[Video]:
+        """What joins others; for one that was tried again and may fail again no file is made anew."""
+        todo = (video for video in self.todo.values() if video.split == split)
+        return [video for video in todo if video.video_id not in self._tried_again]
 
     def _pair_up(self, split: str, *, others: bool) -> None:
         """Sample again what was alone, if that is over."""
-        if others or any(video.split == split for video in self.todo.values()):
-            for row in self._known.values():
-                if row.status == UNPAIRED and row.split == split and self._stays(row):
-                    self._sample_again(row)
+        found = [
+            row
+            for row in self._known.values()
+            if row.status == UNPAIRED
+            and row.split == split
+            and row.video_id in self._listed
+            and self._stays(row)
+        ]
+        groups = {self._group_of(row.video_id) for row in found}
+        if others or len(groups) > 1 or groups < groups | {video.group for video in self._new(split)}:
+            for row in found:
+                self._sample_again(row)
 
     def _dissolve(self, path: str, rows: Iterable[VideoRow]) -> None:
         self.removed.add(path)
@@ -172,11 +235,15 @@ class Compared:
 
     def _sample_again(self, row: VideoRow) -> None:
         assert row.split is not None
-        self.todo[row.video_id] = Video(row.video_id, row.split, self._object(row), row.checksum)
+        self._add(Video(row.video_id, row.split, self._object(row), row.checksum))
 
     def _stays(self, row: VideoRow) -> bool:
         """Whether a row of the ledger is to stay, as far as is known."""
         return not any(row.video_id in gone for gone in (self.todo, self.rows, self.dropped))
+
+    def _may_be_there(self, row: VideoRow) -> bool:
+        """Whether the input has a video, or does not tell."""
+        return row.video_id not in self._gone and row.video_id not in self._absent
 
     def _object(self, row: VideoRow) -> StoredObject:
         """The object of a row; one that the input does not name as the ledger knows it."""

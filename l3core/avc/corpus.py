@@ -52,6 +52,7 @@ class Corpus:
         files: of pairs, sorted by path.
         ledger: path of the ledger below the corpus.
         runs: how many were committed.
+        before: paths of the files and the ledger before the last run; readers may still be at them.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Corpus:
         *,
         ledger: str | None,
         runs: int,
+        before: frozenset[str] = frozenset(),
     ) -> None:
         self.root = root
         self.settings = settings
         self.files = files
         self.ledger = ledger
         self.runs = runs
+        self.before = before
 
     @cached_property
     def digest(self) -> str:
@@ -104,13 +107,17 @@ def load_corpus(root: str) -> Corpus | None:
         return None
     files: dict[str, RecordFile] = {}
     record: dict[str, Any] = {}
+    before: frozenset[str] = frozenset()
     for number, name in enumerate(names, 1):
         if name != run_name(number):
             raise TableError(f"run {number} of {root} is missing: restore it from a backup")
+        before = frozenset(files).union([record["ledger"]] if record else [])
         record = read_json(storage.join(root, "runs", name))
         _apply(root, name, record, files)
     ordered = tuple(files[path] for path in sorted(files))
-    return Corpus(root, record["settings"], ordered, ledger=record["ledger"], runs=len(names))
+    return Corpus(
+        root, record["settings"], ordered, ledger=record["ledger"], runs=len(names), before=before
+    )
 
 
 def run_name(number: int) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ PAIRS_A_FILE = 1024
 MOST_VIDEOS = 256  # in a shard: what is lost if it is interrupted
 
 SplitOf = Callable[[str], str | None]
+GroupOf = Callable[[str], str]
 
 
 class Video(NamedTuple):
@@ -24,12 +26,14 @@ class Video(NamedTuple):
         split: that it is in.
         listed: the object.
         checksum: of its content, where it is known.
+        group: what it is a part of; no two of a group are a wrong pair.
     """
 
     video_id: str
     split: str
     listed: StoredObject
     checksum: str | None = None
+    group: str = ""
 
 
 def split_by_hash(seed: int) -> SplitOf:
@@ -46,9 +50,27 @@ def split_by_subset(splits: Mapping[str, str]) -> SplitOf:
     """As a subset says; an object's id there is its file name's stem. None: it is not in the subset."""
 
     def split_of(video_id: str) -> str | None:
-        return splits.get(posixpath.splitext(posixpath.basename(video_id))[0])
+        return splits.get(_stem(video_id))
 
     return split_of
+
+
+def group_by_subset(videos: Mapping[str, str]) -> GroupOf:
+    """Segments of one video of a subset are a group; `videos` has the video of each file's stem."""
+
+    def group_of(video_id: str) -> str:
+        return videos.get(_stem(video_id), video_id)
+
+    return group_of
+
+
+def alone(video_id: str) -> str:
+    """Each video is a group of its own."""
+    return video_id
+
+
+def _stem(video_id: str) -> str:
+    return posixpath.splitext(posixpath.basename(video_id))[0]
 
 
 def videos_a_shard(per_video: int) -> int:
@@ -59,18 +81,29 @@ def videos_a_shard(per_video: int) -> int:
 def cut(videos: Iterable[Video], *, seed: int, per_shard: int) -> list[tuple[Video, ...]]:
     """Equal shards of one split, in an order shuffled by seed and id.
 
-    Their sizes differ by one at most; there is none of a single video where there are two.
+    Their sizes differ by one at most; there is none of a single video where there are two. Those of one
+    group are spread evenly.
     """
-    ordered = sorted(videos, key=lambda video: (_hash("order", seed, video.video_id), video.video_id))
+    groups: dict[str, list[Video]] = defaultdict(list)
+    for video in sorted(videos):
+        groups[video.group or video.video_id].append(video)
+    ordered = [video for _, video in sorted(_places(groups.values(), seed))]
     count = max(1, min(round(len(ordered) / per_shard), len(ordered) // 2))
     bounds = [len(ordered) * number // count for number in range(count + 1)]
     return [tuple(ordered[start:stop]) for start, stop in pairwise(bounds) if stop > start]
 
 
+def _places(groups: Iterable[Sequence[Video]], seed: int) -> Iterator[tuple[int, Video]]:
+    for videos in groups:
+        first = _hash("order", seed, videos[0].video_id)
+        for number, video in enumerate(videos):
+            yield (number * 2**64 + first) // len(videos), video
+
+
 def shard_name(videos: Sequence[Video], settings: str) -> str:
     """A name for a shard that says what is in it: the same objects and settings have the same name."""
     facts = [
-        f"{each.video_id}\0{each.split}\0{each.listed.size_bytes}\0{each.listed.version}"
+        f"{each.video_id}\0{each.split}\0{each.listed.size_bytes}\0{each.listed.version}\0{each.group}"
         for each in videos
     ]
     return hashlib.sha256("\n".join([settings, *facts]).encode()).hexdigest()[:16]

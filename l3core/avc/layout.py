@@ -13,6 +13,7 @@ from l3core.table.layout import TRANSIENT, TablePaths, place_below
 
 # Raised whenever the same videos and settings give other pairs.
 ALGORITHM_VERSION = 1
+MOST_PER_VIDEO = 1024  # moments of which are in memory at the same time, 90 kB each
 LOCK = "avc"  # one run at a time: what a table's locks call a spec
 
 OK = "ok"
@@ -119,9 +120,10 @@ class CorpusSettings:
 
     def __post_init__(self) -> None:
         """Raises UsageError."""
-        if self.per_video < 2 or self.per_video % 2:
+        if not 2 <= self.per_video <= MOST_PER_VIDEO or self.per_video % 2:
             raise UsageError(
-                f"--per-video needs an even number, half are right pairs: got {self.per_video}"
+                f"--per-video needs an even number up to {MOST_PER_VIDEO}, half are right pairs: "
+                f"got {self.per_video}"
             )
         if self.seed < 0:
             raise UsageError(f"--seed needs a number of at least 0, got {self.seed}")
@@ -163,6 +165,14 @@ class CorpusPaths:
     def plan(self) -> str:
         """What the run at work has planned."""
         return self.staging("plan.json")
+
+    def settled(self, run_id: str) -> str:
+        """Rows of the videos that a run does not sample."""
+        return self.staging(f"settled-{run_id}.parquet")
+
+    def dropped(self, run_id: str) -> str:
+        """Ids of the rows that a run drops."""
+        return self.staging(f"dropped-{run_id}.json")
 
     def shard(self, name: str) -> str:
         """The videos of a shard."""

@@ -1,6 +1,6 @@
 """The ledger of a corpus: what became of each video, whole in one Parquet file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,13 +19,21 @@ def read_ledger(corpus: Corpus | None) -> dict[str, VideoRow]:
     """
     if corpus is None or corpus.ledger is None:
         return {}
-    uri = CorpusPaths(corpus.root).at(corpus.ledger)
+    return {row.video_id: row for row in read_rows(CorpusPaths(corpus.root).at(corpus.ledger))}
+
+
+def read_rows(uri: str) -> Iterator[VideoRow]:
+    """The rows of a file that `write_ledger` has written.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
     try:
         with storage.reading(uri) as file:
             rows = pq.ParquetFile(file).read(columns=LEDGER_SCHEMA.names).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{uri} cannot be read: {error}") from None
-    return {row["video_id"]: VideoRow(**row) for row in rows}
+    return (VideoRow(**row) for row in rows)
 
 
 def write_ledger(uri: str, rows: Iterable[VideoRow]) -> None:

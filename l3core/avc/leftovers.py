@@ -67,8 +67,8 @@ def clear_staging(paths: CorpusPaths, keep: Collection[str] = ()) -> None:
 
 
 def clear_unnamed(paths: CorpusPaths, corpus: Corpus) -> None:
-    """Remove pairs and ledgers that no run names: those that were replaced, or never committed."""
-    named = {file.path for file in corpus.files} | {corpus.ledger}
+    """Remove pairs and ledgers that neither of the last two runs names: replaced, or never committed."""
+    named = {file.path for file in corpus.files} | {corpus.ledger} | corpus.before
     folders = [(records_folder(split), ".tfrecord") for split in SPLITS] + [("videos", ".parquet")]
     for folder, suffix in folders:
         for name in storage.names_below(paths.at(folder), suffix=suffix):

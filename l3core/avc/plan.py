@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from l3core.ahead import do_all
 from l3core.avc.comparing import Compared, Rules
 from l3core.avc.corpus import SPLITS, Corpus
-from l3core.avc.dividing import SplitOf, Video, cut, shard_name, videos_a_shard
+from l3core.avc.dividing import GroupOf, SplitOf, Video, alone, cut, shard_name, videos_a_shard
 from l3core.avc.layout import CorpusPaths, CorpusSettings, VideoRow
+from l3core.avc.ledger import read_rows, write_ledger
 from l3core.avc.leftovers import clear_staging, finished_shards
 from l3core.listing import clip_id_of
 from l3core.storage import StoredObject
@@ -33,6 +34,9 @@ class Shard(NamedTuple):
 
 class Plan(NamedTuple):
     """What a run does.
+
+    `rows` and `dropped` may be as many as the input has videos. Only the commit needs them, so they lie
+    apart from the rest, which all workers read.
 
     Attributes:
         run_id: its name.
@@ -69,17 +73,16 @@ class Plan(NamedTuple):
         return [shard.name for shard in self.shards if not shard.finished]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON."""
+        """What workers need of it, as JSON."""
         shards = [shard._asdict() for shard in self.shards]
-        return self._asdict() | {"shards": shards, "rows": [row._asdict() for row in self.rows]}
+        return self._asdict() | {"shards": shards, "rows": [], "dropped": []}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Plan":
-        """The plan that `to_json` was made of."""
-        lists = {name: tuple(value[name]) for name in ("files_removed", "dropped")}
+        """The plan that `to_json` was made of, without `rows` and `dropped`."""
+        lists = {name: tuple(value[name]) for name in ("files_removed", "dropped", "rows")}
         shards = tuple(Shard(**shard) for shard in value["shards"])
-        rows = tuple(VideoRow(**row) for row in value["rows"])
-        return Plan(**value | lists | {"shards": shards, "rows": rows})
+        return Plan(**value | lists | {"shards": shards})
 
 
 class Planned(NamedTuple):
@@ -101,6 +104,7 @@ def make_plan(
     rules: Rules,
     run_id: str,
     started_at: str,
+    group_of: GroupOf = alone,
 ) -> Planned:
     """Compare the input with the corpus; writes nothing.
 
@@ -115,14 +119,16 @@ def make_plan(
         rules: of the run.
         run_id: its name.
         started_at: when it began.
+        group_of: tells the recording that an id is of.
 
     Raises:
         UsageError: an object lies elsewhere.
     """
-    compared = Compared(known, split_of, rules)
+    compared = Compared(known, split_of, rules, group_of)
     for listed in listing:
         compared.add(clip_id_of(listed.uri, root), listed)
     compared.look_for_gone()
+    compared.let_wait()
     compared.look_for_duplicates()
     compared.dissolve(videos_a_shard(settings.per_video))
     number = corpus.runs + 1 if corpus else 1
@@ -176,12 +182,20 @@ def write_plan(paths: CorpusPaths, planned: Planned) -> None:
     clear_staging(paths, [shard.name for shard in planned.plan.shards])
     todo = planned.plan.todo
     do_all(lambda name: write_json(paths.shard(name), _to_json(planned.videos[name])), todo)
+    write_ledger(paths.settled(planned.plan.run_id), planned.plan.rows)
+    write_json(paths.dropped(planned.plan.run_id), {"dropped": planned.plan.dropped})
     write_json(paths.plan, planned.plan.to_json())
 
 
 def read_plan(paths: CorpusPaths) -> Plan:
-    """The plan of the run at work."""
+    """The plan of the run at work, without `rows` and `dropped`."""
     return Plan.from_json(read_json(paths.plan))
+
+
+def completed(paths: CorpusPaths, plan: Plan) -> Plan:
+    """A plan that was read, with its `rows` and `dropped`."""
+    rows = tuple(read_rows(paths.settled(plan.run_id)))
+    return plan._replace(rows=rows, dropped=tuple(read_json(paths.dropped(plan.run_id))["dropped"]))
 
 
 def read_shard(paths: CorpusPaths, name: str) -> list[Video]:

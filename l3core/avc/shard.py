@@ -1,7 +1,8 @@
 """Sampling a shard: its videos are cut into moments, these are paired, and the pairs are one file."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -68,17 +69,25 @@ def sample_shard(
     notes = _Notes(paths, name, noted)
     found = [notes.counted(each) for each in map_ahead(work, videos, threads=threads)]
     usable = {each.row.video_id: each.moments for each in found if each.moments}
-    pairs = pairs_of(usable, per_video=per_video, seed=seed)
+    groups = {video.video_id: video.group for video in videos}
+    pairs = pairs_of(usable, per_video=per_video, seed=seed, groups=groups)
+    counts = Counter(pair.image_video for pair in pairs)
     file = None
     if pairs:
         written = write_records(paths.staged(name), pairs)
         file = {"size_bytes": written.size, "sha256": written.sha256}
         file |= {"pairs": written.pairs, "positives": sum(pair.label for pair in pairs)}
-    rows = [_settled(each, per_video if pairs else 0) for each in found]
+    rows = [_settled(each, counts[each.row.video_id]) for each in found]
     manifest: dict[str, Any] = {"name": name, "split": videos[0].split, "file": file, "videos": rows}
     manifest["seconds"] = time.monotonic() - start
     write_json(paths.manifest(name), manifest)
     return manifest
+
+
+def counted(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """What the manifest of a shard adds to each counter of a runner."""
+    videos = Counter(f"videos_{row['status']}" for row in manifest["videos"])
+    return {"shards": 1, "pairs": manifest["file"]["pairs"] if manifest["file"] else 0, **videos}
 
 
 def _settled(cut: _Cut, pairs: int) -> dict[str, Any]:

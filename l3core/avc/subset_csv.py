@@ -66,8 +66,20 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def read_splits(uri: str) -> dict[str, str]:
-    """The split of each video's file in a subset, by the file's name without its ending.
+class Files(NamedTuple):
+    """The files of a subset, by their names without an ending.
+
+    Attributes:
+        splits: name -> split that it is in.
+        videos: name -> the video that it is of.
+    """
+
+    splits: dict[str, str]
+    videos: dict[str, str]
+
+
+def read_files(uri: str) -> Files:
+    """The files of a subset, with their splits and videos.
 
     Raises:
         UsageError: it is no subset.
@@ -84,4 +96,5 @@ def read_splits(uri: str) -> dict[str, str]:
             wrong = f"{segment.video} needs one split, got {splits[segment.video]} and {split}"
             raise UsageError(f"{uri} line {number}: {wrong}")
         segments.append(segment)
-    return {name: splits[times.video] for name, times in file_names(segments).items()}
+    videos = {name: times.video for name, times in file_names(segments).items()}
+    return Files({name: splits[video] for name, video in videos.items()}, videos)

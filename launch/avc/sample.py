@@ -60,7 +60,7 @@ def build_parser(prog: str) -> Parser:
         type=positive,
         default=16,
         metavar="N",
-        help="pairs for each video, an even number (default 16)",
+        help="pairs for each video, an even number up to 1024 (default 16)",
     )
     add("--seed", type=whole_number, default=0, metavar="N", help="of all that is drawn (default 0)")
     add("--no-augment", action="store_true", help="neither vary pictures nor sounds")

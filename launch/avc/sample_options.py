@@ -8,9 +8,9 @@ from typing import NamedTuple
 from l3core import storage
 from l3core.avc.comparing import Rules
 from l3core.avc.corpus import Corpus, load_corpus
-from l3core.avc.dividing import SplitOf, split_by_hash, split_by_subset
+from l3core.avc.dividing import GroupOf, SplitOf, alone, group_by_subset, split_by_hash, split_by_subset
 from l3core.avc.layout import CorpusPaths, CorpusSettings
-from l3core.avc.subset_csv import read_splits
+from l3core.avc.subset_csv import read_files
 from l3core.avc.video import VideoLimits
 from l3core.containment import contained
 from l3core.errors import UsageError
@@ -51,6 +51,7 @@ class Asked(NamedTuple):
         inputs: that were named.
         settings: of the corpus.
         split_of: tells the split of an id.
+        group_of: tells the recording that an id is of.
         rules: of the run.
         limits: of each video.
     """
@@ -59,6 +60,7 @@ class Asked(NamedTuple):
     inputs: Sequence[Pattern | ListFile]
     settings: CorpusSettings
     split_of: SplitOf
+    group_of: GroupOf
     rules: Rules
     limits: VideoLimits
 
@@ -102,7 +104,7 @@ def asked_of(args: argparse.Namespace) -> Asked:
             augmented=not args.no_augment,
             splits="subset" if args.subset else "hash",
         ),
-        _read_subset(args.subset) if args.subset else split_by_hash(args.seed),
+        *(_read_subset(args.subset) if args.subset else (split_by_hash(args.seed), alone)),
         Rules(
             named=named if args.limit is None else None,  # else the listing is not complete
             prune=args.prune,
@@ -122,9 +124,10 @@ def _check_there(args: argparse.Namespace, inputs: Sequence[Pattern | ListFile])
             )
 
 
-def _read_subset(uri: str) -> SplitOf:
+def _read_subset(uri: str) -> tuple[SplitOf, GroupOf]:
     with naming("--subset"):
-        return split_by_subset(read_splits(uri))
+        files = read_files(uri)
+    return split_by_subset(files.splits), group_by_subset(files.videos)
 
 
 def corpus_for(args: argparse.Namespace, asked: Asked) -> tuple[Corpus | None, str]:

@@ -131,6 +131,7 @@ def _plan(
             settings=asked.settings,
             root=root,
             split_of=asked.split_of,
+            group_of=asked.group_of,
             rules=asked.rules,
             run_id=run_id,
             started_at=started_at,

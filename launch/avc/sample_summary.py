@@ -32,9 +32,14 @@ def print_summary(
         return
     matched = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items()) or "none"
     print(f"videos: {matched}; ids are paths below {printable(plan.root)}")
-    if plan.empty:
+    if waiting := plan.counts.get("waiting"):
+        print(
+            f"{waiting} wait with their old pairs: these share a file with those of videos that are not "
+            "listed any more; --prune drops those"
+        )
+    elif plan.empty:
         print("nothing to do: every video is in the corpus as it is")
-    else:
+    if not plan.empty:
         _print_sampled(plan, record)
         _print_trouble(corpus, plan.run_id)
     if corpus is not None:

@@ -41,6 +41,9 @@ def test_shards_are_sampled_and_committed(planned):
     ):
         done = pipeline | beam.Create(names) | SampleShards(job_of(planned))
         assert_that(done, equal_to(names))
+    found = pipeline.result.metrics().query()["counters"]
+    counts = {each.key.metric.name: each.committed for each in found}
+    assert counts == {"shards": 2, "pairs": 20, "videos_ok": 5, "videos_unreadable": 1}
     assert finished_names(planned.paths) == set(names)
     assert load_corpus(planned.paths.root) is None
     with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:

@@ -1,6 +1,7 @@
 """Splits and shards: stable, about as large as they should be, and nobody alone."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from l3core.avc.dividing import (
     Video,
     cut,
+    group_by_subset,
     shard_name,
     split_by_hash,
     split_by_subset,
@@ -53,6 +55,37 @@ def test_shards_are_equal_and_nobody_is_alone(count, per_shard):
     assert max(sizes) <= 1.5 * per_shard + 1
     assert min(sizes) >= min(2, count)
     assert cut(videos[::-1], seed=0, per_shard=per_shard) == shards
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=60), per_shard=st.integers(2, 20))
+@settings(max_examples=100, deadline=None)
+def test_those_of_a_group_are_spread(sizes, per_shard):
+    """A shard has at most one more of a group than its share, and one at either end."""
+    videos = [
+        video(f"{group}_{number}")._replace(group=str(group))
+        for group, size in enumerate(sizes)
+        for number in range(size)
+    ]
+    shards = cut(videos, seed=0, per_shard=per_shard)
+    assert sorted(each for shard in shards for each in shard) == sorted(videos)
+    assert cut(videos[::-1], seed=0, per_shard=per_shard) == shards
+    ordered = [each.group for shard in shards for each in shard]
+    for group, size in enumerate(sizes):
+        places = [place for place, each in enumerate(ordered) if each == str(group)]
+        for other, others in enumerate(sizes):  # between two of them are as many of the others
+            between = [ordered[one:two].count(str(other)) for one, two in pairwise(places)]
+            assert all(count <= others / size + 1 for count in between)
+
+
+def test_segments_of_a_subset_are_of_one_video():
+    group_of = group_by_subset({"ID_0": "ID", "ID_10000": "ID", "x": "x"})
+    assert [group_of(each) for each in ("a/ID_0.mp4", "ID_10000.webm", "x.mp4", "y/z.mp4")] == [
+        "ID",
+        "ID",
+        "x",
+        "y/z.mp4",
+    ]
+    assert len({shard_name([video(1)._replace(group=group)], "s") for group in "ab"}) == 2
 
 
 def test_shards_are_mixed_by_the_seed():

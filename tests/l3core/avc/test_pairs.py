@@ -58,6 +58,49 @@ def test_balance_whatever_there_is(moments, half, seed):
     assert choose_pairs(moments, per_video=2 * half, seed=seed, ids=ids) == chosen
 
 
+def test_parts_of_one_recording_by_hand():
+    """a and b are of one, and so are c and d: each picture of the former meets a sound of the latter."""
+    chosen = choose_pairs([2] * 4, per_video=2, seed=0, ids=list("abcd"), groups=["x", "x", "y", "y"])
+    wrong = sorted((one.image.video, one.audio.video) for one in chosen if not one.label)
+    assert wrong in ([(0, 2), (1, 3), (2, 0), (3, 1)], [(0, 2), (1, 3), (2, 1), (3, 0)]) or wrong in (
+        [(0, 3), (1, 2), (2, 0), (3, 1)],
+        [(0, 3), (1, 2), (2, 1), (3, 0)],
+    )
+    # three of one and one other: they take turns, and there are as many right pairs
+    chosen = choose_pairs([6] * 4, per_video=6, seed=0, ids=list("abcd"), groups=["x", "x", "x", "y"])
+    for label in (0, 1):
+        own = [one for one in chosen if one.label == label]
+        assert Counter(one.image.video for one in own) == {0: 1, 1: 1, 2: 1, 3: 3}
+        assert Counter(one.audio.video for one in own) == {0: 1, 1: 1, 2: 1, 3: 3}
+    assert choose_pairs([2, 2], per_video=2, seed=0, ids=["ID_0", "ID_9"], groups=["ID", "ID"]) == []
+
+
+@given(
+    groups=st.lists(st.sampled_from("aaaabcdefgh"), min_size=2, max_size=12),
+    half=st.integers(1, 6),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_two_of_a_group_meet(groups, half, seed):
+    ids = [f"video {number}" for number in range(len(groups))]
+    moments = [3] * len(groups)
+    chosen = choose_pairs(moments, per_video=2 * half, seed=seed, ids=ids, groups=groups)
+    for one in chosen:
+        assert one.image == one.audio or groups[one.image.video] != groups[one.audio.video]
+    right, wrong = ([one for one in chosen if one.label == label] for label in (1, 0))
+    images = Counter(one.image.video for one in right)
+    assert images == Counter(one.image.video for one in wrong)
+    assert images == Counter(one.audio.video for one in wrong)
+    largest, most = Counter(groups).most_common(1)[0]
+    others = len(groups) - most
+    if most <= others:
+        assert images == dict.fromkeys(range(len(groups)), half)
+    else:  # all that can be had
+        counts = [images[video] for video, group in enumerate(groups) if group == largest]
+        assert sum(counts) == half * others
+        assert max(counts) - min(counts) <= 1
+
+
 def test_with_enough_moments_none_is_used_twice():
     chosen = choose_pairs([6] * 5, per_video=6, seed=3, ids=list("abcde"))
     assert max(Counter(choice.image for choice in chosen).values()) == 1

@@ -11,7 +11,7 @@ from l3core.avc.comparing import Rules
 from l3core.avc.corpus import load_corpus, open_corpus
 from l3core.avc.layout import LEDGER_SCHEMA, CorpusSettings
 from l3core.avc.ledger import read_ledger
-from l3core.avc.plan import write_plan
+from l3core.avc.plan import completed, read_plan, write_plan
 from l3core.errors import DamagedError, RunError, TableError, UsageError
 from l3core.listing import parse_input
 from l3core.table.failures import Most
@@ -139,9 +139,8 @@ def test_a_changed_video_makes_its_file_anew(small_files, run, videos, tmp_path)
     new = {pair.image for pair in pairs_in(after) if pair.image_video == "03.mp4"}
     assert new
     assert not new & old
-    there = set(tree(tmp_path / "corpus"))
-    assert {path for path in there if "records" in path} == {file.path for file in after.files}
-    assert sum("videos/" in path for path in there) == 1
+    there = {path for path in tree(tmp_path / "corpus") if "records" in path}
+    assert there == {file.path for file in (*before.files, *after.files)}
 
 
 def test_gone_videos_stay_until_they_are_pruned(run, videos, tmp_path):
@@ -159,6 +158,76 @@ def test_gone_videos_stay_until_they_are_pruned(run, videos, tmp_path):
     assert "03.mp4" not in balanced(after)
     assert "03.mp4" not in read_ledger(after)
     assert run(prune=True).plan.empty
+
+
+def test_no_pair_is_lost_without_prune(run, videos, tmp_path):
+    """One is gone, one is new, then one changes: the file of the gone one stays."""
+    run().all()
+    before = corpus_at(tmp_path)
+    (videos / "03.mp4").unlink()
+    write_texts(videos, ["new.mp4"], prefix="n")
+    run().all()
+    assert corpus_at(tmp_path).digest == before.digest
+    assert ledger_of(corpus_at(tmp_path))["03.mp4"] == ("ok", "train", True)
+    assert ledger_of(corpus_at(tmp_path))["new.mp4"] == ("unpaired", "train", False)
+    assert run().plan.empty
+    (videos / "04.mp4").write_text("something else")
+    plan = run().plan
+    assert plan.empty
+    assert (plan.counts["changed"], plan.counts["waiting"]) == (1, 1)
+    run(prune=True).all()
+    after = corpus_at(tmp_path)
+    assert balanced(after) == {f"{n:02}.mp4" for n in range(12) if n != 3} | {"new.mp4"}
+    old = {pair.image for pair in pairs_in(after) if pair.image_video == "04.mp4"}
+    assert old
+    assert run().plan.empty
+
+
+def test_a_forbidden_video_changes_no_corpus(run, videos, tmp_path):
+    """A training that goes on holds the digest against its own."""
+    (videos / "bad.mp4").write_text("bad forbidden")
+    run().all()
+    before = corpus_at(tmp_path)
+    record = run().all()
+    assert record["videos"] == {"forbidden": 1}
+    after = corpus_at(tmp_path)
+    assert (after.digest, after.files) == (before.digest, before.files)
+
+
+def test_what_was_replaced_is_there_until_the_next_run(run, videos, tmp_path):
+    """A training that began before can read on."""
+    run().all()
+    first = corpus_at(tmp_path)
+    for number in (3, 4):
+        (videos / f"{number:02}.mp4").write_text(f"something else {number}")
+        run().all()
+        there = {path for path in tree(tmp_path / "corpus") if path.startswith(("records", "videos"))}
+        assert {first.files[0].path, first.ledger} <= there or number == 4
+        last = corpus_at(tmp_path)
+        assert there == {last.files[0].path, last.ledger} | last.before
+    assert first.files[0].path not in there
+
+
+def test_what_workers_read_of_a_plan_has_no_rows(run, tmp_path):
+    plan = run(split_of={"01.mp4": "train", "02.mp4": "train"}.get)
+    assert len(plan.plan.rows) == 10
+    write_plan(plan.paths, plan.planned)
+    assert "03.mp4" not in (tmp_path / "corpus/_l3flow/staging/plan.json").read_text()
+    assert read_plan(plan.paths) == plan.plan._replace(rows=(), dropped=())
+    assert completed(plan.paths, read_plan(plan.paths)) == plan.plan
+
+
+def test_segments_of_one_video_are_no_wrong_pair(run, videos, tmp_path):
+    def group_of(video_id):
+        return str(int(video_id[:2]) // 5)  # 0-4, 5-9, 10 and 11
+
+    run(group_of=group_of).all()
+    pairs = pairs_in(corpus_at(tmp_path))
+    assert len(pairs) == 48
+    for pair in pairs:
+        if not pair.label:
+            assert group_of(pair.image_video) != group_of(pair.audio_video)
+    balanced(corpus_at(tmp_path))
 
 
 def test_bad_videos_are_rows(run, videos, tmp_path):
@@ -313,6 +382,8 @@ class Killed(BaseException):
 def test_killed_at_any_step_of_the_commit(small_files, run, videos, tmp_path, monkeypatch, step):
     """The corpus is as before or as after, and the same command goes on to the same end."""
     run().all()
+    (videos / "04.mp4").write_text("it has left something to remove")
+    run().all()
     before = corpus_at(tmp_path).digest
     (videos / "03.mp4").write_text("something else")
     plan = run()
@@ -340,17 +411,17 @@ def test_killed_at_any_step_of_the_commit(small_files, run, videos, tmp_path, mo
         else:
             assert step > 6
     found = corpus_at(tmp_path)
-    assert found.digest == before or found.runs == 2
+    assert found.digest == before or found.runs == 3
     for file in found.files:
         assert storage.sha256_of(found.uri(file)) == file.sha256
     again = run()
-    if found.runs == 1:
+    if found.runs == 2:
         assert again.plan.todo == []
         again.all()
     else:
         assert again.plan.empty
     after = corpus_at(tmp_path)
-    assert (after.runs, len(after.files)) == (2, 3)
+    assert (after.runs, len(after.files)) == (3, 3)
     assert {pair.image_video for pair in pairs_in(after)} == {f"{n:02}.mp4" for n in range(12)}
 
 
@@ -433,8 +504,12 @@ def test_a_damaged_ledger_is_an_error(run, tmp_path):
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(UsageError, match=r"--per-video needs an even number, .* got 5"):
-        CorpusSettings(per_video=5)
+    for number in (5, 0, 1026):
+        with pytest.raises(
+            UsageError, match=rf"--per-video needs an even number up to 1024, .* {number}"
+        ):
+            CorpusSettings(per_video=number)
+    assert CorpusSettings(per_video=1024).per_video == 1024
     with pytest.raises(UsageError, match="--seed needs a number of at least 0"):
         CorpusSettings(seed=-1)
 

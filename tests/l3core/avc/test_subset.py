@@ -11,7 +11,7 @@ from l3core.avc.audioset import Segment, read_segments
 from l3core.avc.ontology import Ontology, read_ontology
 from l3core.avc.rules import Chooser, Rule, read_rules
 from l3core.avc.subset import choose, split_videos
-from l3core.avc.subset_csv import Times, file_names, read_splits, write_subset
+from l3core.avc.subset_csv import Times, file_names, read_files, write_subset
 from l3core.errors import UsageError
 
 HEADER = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=2\n"
@@ -237,13 +237,15 @@ def test_a_subset_is_read_as_it_was_written(tmp_path):
         "b,20.000,30.000,Sound b,test\n"
     )
     assert [segment[:3] for segment in read_segments(uri)] == [segment[:3] for segment in segments]
-    assert read_splits(uri) == {"-a": "train", "b_1500": "test", "b_20000": "test"}
+    splits, videos = read_files(uri)
+    assert splits == {"-a": "train", "b_1500": "test", "b_20000": "test"}
+    assert videos == {"-a": "-a", "b_1500": "b", "b_20000": "b"}
 
 
 def test_blanks_around_what_a_subset_has_count_for_nothing(tmp_path):
     content = f" {SUBSET.replace(',', ' , ')}abc ,0,10,x,train \n"
-    assert read_splits(written(tmp_path, content)) == {"abc": "train"}
-    assert read_splits(written(tmp_path, SUBSET + "abc ,0,10,x,train\n")) == {"abc": "train"}
+    assert read_files(written(tmp_path, content)).splits == {"abc": "train"}
+    assert read_files(written(tmp_path, SUBSET + "abc ,0,10,x,train\n")).splits == {"abc": "train"}
 
 
 def test_names_of_labels_may_have_commas(tmp_path):
@@ -266,7 +268,7 @@ def test_no_subset(tmp_path):
         (SUBSET + "x,0,1,a,train\nx,2,3,a,test\n", "line 3: x needs one split, got train and test"),
     ):
         with pytest.raises(UsageError, match=message):
-            read_splits(written(tmp_path, content))
+            read_files(written(tmp_path, content))
 
 
 def test_the_name_of_each_file():
