@@ -130,6 +130,20 @@ def test_strict_and_pruned(videos, tmp_path, capsys):
     assert not {"text.mp4", "01.mp4"} & set(ledger_of(corpus_at(tmp_path)))
 
 
+def test_what_waits_is_told(videos, tmp_path, capsys):
+    assert sample(videos, tmp_path, "--quiet") == 0
+    rows = [row for row in read_ledger(corpus_at(tmp_path)).values() if row.split == "train"]
+    gone, changed = [videos / row.video_id for row in rows if row.pairs and row.video_id[0] == "0"][:2]
+    gone.unlink()
+    changed.unlink()
+    changed.write_text("another one")
+    assert sample(videos, tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "1 wait with their old pairs" in said
+    assert "nothing to do" not in said
+    assert corpus_at(tmp_path).runs == 1
+
+
 def test_a_dry_run_writes_nothing(videos, tmp_path, capsys):
     assert sample(videos, tmp_path, "--dry-run", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
