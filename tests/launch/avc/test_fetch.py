@@ -283,13 +283,13 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, video, number):
             children = children_of(process.pid)
             assert children
             process.send_signal(number)
-            err = process.communicate(timeout=30)[1]
+            err = process.communicate(timeout=120)[1]
             assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
             said = "l3flow: interrupted; 1 fetched, the same command goes on from here\n"
             assert err.endswith(said if number == signal.SIGINT else "")
             assert "Traceback" not in err
             wait_for_end(children)
-            wait_until(lambda: not list(temporary.iterdir()))
+            wait_until(lambda: not list(temporary.iterdir()), 120)
         block.let.set()
         assert sorted(path.name for path in output.iterdir() if path.is_file()) == ["a.mp4"]
         assert len(list(output.rglob(f"{LOCK}.json"))) == (number == signal.SIGKILL)

@@ -260,7 +260,7 @@ def test_a_killed_run_leaves_the_corpus_and_the_same_command_goes_on(
     )
     done = tmp_path / "corpus/_l3flow/staging/done"
     with killed_at_end(process):
-        wait_until(lambda: done.exists() and len(list(done.glob("*.json"))) >= 2)
+        wait_until(lambda: done.exists() and len(list(done.glob("*.json"))) >= 2, 120)
         assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
