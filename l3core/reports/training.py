@@ -8,7 +8,7 @@ from l3core.reports.page import COLOURS, drawing, render_page
 from l3core.training.chance import percent
 from l3core.training.checkpoints import Best
 from l3core.training.history import EARLY, EPOCH, Row
-from l3core.training.output import Identity
+from l3core.training.output import Identity, in_words
 
 EPOCHS_SHOWN = 20
 COLUMNS = (
@@ -77,8 +77,8 @@ def _facts(identity: Identity) -> list[tuple[str, str]]:
         if name not in _NOT_SHOWN:
             words = f"{value:,}" if type(value) is int and name != "seed" else f"{value}"
             facts.append((name.replace("_", " "), words))
-    versions = ", ".join(f"{name} {value}" for name, value in identity.versions.items())
-    return [*facts, ("begun with", versions)]
+    facts += [("devices", identity.devices), ("begun with", in_words(identity.versions))]
+    return facts + [("went on with", in_words(each)) for each in identity.resumed]
 
 
 def _accuracy(rows: Sequence[Row], across: str) -> Markup:

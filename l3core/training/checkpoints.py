@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from l3core import storage
-from l3core.errors import DamagedError, TableError, UsageError
+from l3core.errors import DamagedError, RunError, TableError, UsageError
 from l3core.hdf5 import UnsafeHdf5Error, check_contained
 from l3core.table.json_objects import read_json, write_json
 from l3core.training.history import Sums
@@ -115,14 +115,18 @@ class Checkpoints:
             for name, content in contents.items():
                 storage.write_bytes(self._file(state.samples, name), content)
         write_json(self._file(state.samples, STATE), state.as_json() | {"sha256": digests})
-        self.point("latest", {"samples": state.samples, "step": state.step, "epoch": state.epochs})
-        if state.best is not None:
-            self.point("best", state.best._asdict())
+        self._point(state)
         self._tidy(state)
 
-    def point(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Write latest.json or best.json."""
-        write_json(storage.join(self._root, f"{name}.json"), dict(facts))
+    def _point(self, state: State) -> None:
+        """Write latest.json and best.json."""
+        latest = {"samples": state.samples, "step": state.step, "epoch": state.epochs}
+        write_json(self._pointer("latest"), latest)
+        if state.best is not None:
+            write_json(self._pointer("best"), state.best._asdict())
+
+    def _pointer(self, name: str) -> str:
+        return storage.join(self._root, f"{name}.json")
 
     def find(self, which: str) -> int:
         """The number of `best`, `latest` or a number of samples.
@@ -132,7 +136,7 @@ class Checkpoints:
         """
         if which in ("best", "latest"):
             try:
-                found = read_json(storage.join(self._root, f"{which}.json"))["samples"]
+                found = read_json(self._pointer(which))["samples"]
             except (FileNotFoundError, KeyError):
                 raise UsageError(f"{self._root} has no {which} checkpoint yet") from None
         else:
@@ -153,6 +157,7 @@ class Checkpoints:
 
         Raises:
             DamagedError: they are not what was written.
+            RunError: a training at work has removed them since it was asked for the checkpoint.
         """
         return from_h5(self._content(samples, WEIGHTS), self._file(samples, WEIGHTS))
 
@@ -165,19 +170,26 @@ class Checkpoints:
         optimizer = _from_npz(self._content(samples, OPTIMIZER), self._file(samples, OPTIMIZER))
         return Checkpoint(self.state(samples), self.weights(samples), optimizer)
 
+    def latest(self) -> int | None:
+        """The number of the one to go on with, even after a kill; None: there is none."""
+        if not (there := self.all()):
+            return None
+        try:
+            named = read_json(self._pointer("latest")).get("samples")
+        except FileNotFoundError:
+            named = None
+        return int(named) if named in there else there[-1]
+
     def resume(self) -> Checkpoint | None:
-        """The one to go on with; what a killed run has left beyond it is removed.
+        """The one to go on with; what a kill has left undone is done, what is beyond is removed.
 
         Raises:
             DamagedError: it is not what was written.
         """
-        if not (there := self.all()):
+        if (latest := self.latest()) is None:
             return None
-        try:
-            latest = read_json(storage.join(self._root, "latest.json")).get("samples")
-        except FileNotFoundError:
-            latest = None
-        found = self.load(latest if latest in there else there[-1])
+        found = self.load(latest)
+        self._point(found.state)  # before: it may be that the best one is about to be removed
         self._tidy(found.state)
         return found
 
@@ -210,6 +222,8 @@ class Checkpoints:
             digest = read_json(self._file(samples, STATE))["sha256"][name]
             content = storage.read_bytes(where)
         except (FileNotFoundError, KeyError, TypeError, TableError):
+            if not storage.is_object(self._file(samples, STATE)):  # what is removed goes before the rest
+                raise RunError(f"{self.folder(samples)} was superseded meanwhile: ask again") from None
             raise DamagedError(f"{self.folder(samples)} is damaged or incomplete{_ADVICE}") from None
         if hashlib.sha256(content).hexdigest() != digest:
             raise DamagedError(f"{where} is not what was written{_ADVICE}")

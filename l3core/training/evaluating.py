@@ -44,17 +44,19 @@ class Evaluator:
 
     Raises:
         UsageError: there is none such.
+        DamagedError: it is not what was written.
+        RunError: a training at work has removed it meanwhile.
     """
 
     def __init__(self, training: Training, which: str) -> None:
+        self._settings = training.identity.settings
+        self.samples = training.checkpoints.find(which)
+        weights = training.checkpoints.weights(self.samples)  # at once: a training at work removes them
         import tensorflow as tf
 
         from l3core.training.step import Trainer
 
-        self._settings = training.identity.settings
-        self.samples = training.checkpoints.find(which)
         self._trainer = Trainer(self._settings, tf.distribute.get_strategy())
-        weights = training.checkpoints.weights(self.samples)
         self._trainer.restore(weights, None, where=training.checkpoints.folder(self.samples))
 
     def score(

@@ -4,7 +4,8 @@ Written as bytes of the published formats (tensorflow/core/util/event.proto, in 
 TensorFlow's own writer knows only the stores that it was built for.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -22,26 +23,43 @@ _TAGS = {
 }
 
 
-def write_events(folder: str, rows: Iterable[Row]) -> None:
-    """Write the file of the rows that came since the one before."""
-    found = list(rows)
+def write_events(folder: str, rows: Sequence[Row], *, known: int) -> None:
+    """Write the file of the rows that came since the one before.
+
+    Args:
+        folder: of the files.
+        rows: the whole history.
+        known: how many of its rows are there already.
+    """
+    found = rows[known:]
     if not found:
         return
     events = [tf.compat.v1.Event(wall_time=found[0].time, file_version="brain.Event:2")]
     events += [_event(row) for row in found]
     content = b"".join(frame(event.SerializeToString()) for event in events)
-    storage.write_bytes(storage.join(folder, _name(found[-1].step)), content)
+    storage.write_bytes(storage.join(folder, _name(len(rows))), content)
 
 
-def remove_events_after(folder: str, step: int) -> None:
-    """Remove what a killed run has told of steps that are done again."""
+def known_rows(folder: str, number: int) -> int:
+    """How many of a history's first `number` rows are there; what a kill has left beyond is removed."""
+    known = 0
     for name in storage.names_below(folder, suffix=".l3flow"):
-        if name > _name(step):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        if int(match[1]) > number:
             storage.remove(storage.join(folder, name))
+        else:
+            known = max(known, int(match[1]))
+    return known
 
 
-def _name(step: int) -> str:
-    return f"events.out.tfevents.{step:010d}.l3flow"
+_NAME = re.compile(r"events\.out\.tfevents\.(\d{10})\.l3flow")
+
+
+def _name(rows: int) -> str:
+    """By the rows of the history until its end: several rows may be of one step."""
+    return f"events.out.tfevents.{rows:010d}.l3flow"
 
 
 def _event(row: Row) -> "tf.compat.v1.Event":

@@ -13,7 +13,7 @@ from l3core.models.avc import AvcNetwork
 from l3core.models.subnetwork import Subnetwork
 from l3core.training.history import read_history
 from l3core.training.opening import Training
-from l3core.training.output import Identity, OutputPaths
+from l3core.training.output import Identity, OutputPaths, in_words
 from l3core.weights import Weights
 
 SUFFIXES = {2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
@@ -186,7 +186,8 @@ def card(facts: Facts, *, name: str, digest: str) -> str:
         "samples seen": f"{facts.samples:,}",
         "AVC accuracy, validation": accuracy,
         "digest of the weights": f"`{digest}`",
-        "versions": ", ".join(f"{package} {version}" for package, version in known.versions.items()),
+        "devices": known.devices,
+        "versions": "; then ".join(in_words(each) for each in (known.versions, *known.resumed)),
     }
     settings = known.settings.as_json().items()
     return CARD.format(

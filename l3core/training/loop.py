@@ -1,13 +1,15 @@
 """Training: step after step, a validation after each epoch, and everything kept that goes on needs."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l3core import storage
 from l3core.avc.corpus import Corpus
 from l3core.errors import RunError, UsageError
+from l3core.training.alone import alone_in
 from l3core.training.checkpoints import Best, Checkpoints, State
 from l3core.training.history import (
     EARLY,
@@ -20,7 +22,13 @@ from l3core.training.history import (
     until,
     write_history,
 )
-from l3core.training.output import Identity, OutputPaths, claim, identity_for
+from l3core.training.output import (
+    Identity,
+    OutputPaths,
+    check_identity,
+    claim,
+    identity_for,
+)
 from l3core.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -85,11 +93,16 @@ def train(
 
     Raises:
         UsageError: the corpus lacks pairs, the folder has another training, there is no such device.
+        BusyError: another run is at work in the folder.
         DamagedError: a file of the corpus or a checkpoint is not what was written.
         RunError: the loss is no number; the batch and the weights before it are in OUT/nan.
     """
-    training = _Training(settings, corpus, output, devices, watcher or Watcher(), deterministic)
-    return training.run()
+    check_corpus(corpus)
+    root = storage.absolute_folder(output)
+    check_identity(OutputPaths(root), identity_for(settings, corpus))  # before TensorFlow is loaded
+    strategy = _strategy(settings, devices, deterministic)
+    with alone_in(root) as hold:
+        return _Training(settings, corpus, root, strategy, watcher or Watcher(), hold).run()
 
 
 class _Training:
@@ -99,40 +112,37 @@ class _Training:
         self,
         settings: TrainingSettings,
         corpus: Corpus,
-        output: str,
-        devices: Sequence[str],
+        root: str,
+        strategy: Any,
         watcher: Watcher,
-        deterministic: bool,
+        hold: Callable[[], None],
     ) -> None:
-        check_corpus(corpus)
-        root = storage.absolute_folder(output)
-        self._settings, self._watcher = settings, watcher
+        self._settings, self._watcher, self._hold = settings, watcher, hold
         self._paths, self._checkpoints = OutputPaths(root), Checkpoints(root)
-        self._identity = claim(self._paths, identity_for(settings, corpus))
-        self._trainer = _trainer(settings, devices, deterministic)
+        found = self._checkpoints.resume()
+        self._state = State() if found is None else found.state
+        wanted = identity_for(settings, corpus, replicas=strategy.num_replicas_in_sync)
+        self._identity = claim(self._paths, wanted, epochs_done=self._state.epochs)
+        self._trainer = _trainer(settings, strategy)
+        if found is not None:
+            where = self._checkpoints.folder(self._state.samples)
+            self._trainer.restore(found.weights, found.optimizer, where=where)
         self._source, self._judged = sources(settings, corpus)
-        self._state = self._resumed()
-        self._written = self._state.step  # the last step that TensorBoard knows
+        self._rows = self._kept_rows()
         self._saved_at = time.monotonic()
 
-    def _resumed(self) -> State:
-        found = self._checkpoints.resume()
-        state = State()
-        if found is not None:
-            state = found.state
-            self._trainer.restore(
-                found.weights, found.optimizer, where=self._checkpoints.folder(state.samples)
-            )
-        rows = read_history(self._paths.history)
-        self._rows = until(rows, step=state.step, epochs=state.epochs)
-        from l3core.training.events import remove_events_after
+    def _kept_rows(self) -> list[Row]:
+        from l3core.training.events import known_rows
 
-        remove_events_after(self._paths.tensorboard, state.step)
-        return state
+        rows = read_history(self._paths.history)
+        rows = until(rows, step=self._state.step, epochs=self._state.epochs)
+        self._told = known_rows(self._paths.tensorboard, len(rows))  # TensorBoard
+        return rows
 
     def run(self) -> Outcome:
         """Train to the end, or until it is told to stop."""
         self._watcher.begun(self._state, self._identity)
+        self._tell()  # what a killed run has not
         feed: Feed | None = None
         while self._state.epochs < self._settings.epochs:
             if self._watcher.stops():
@@ -179,8 +189,13 @@ class _Training:
             if self._watcher.stops():
                 return
         state = self._state
-        state.epochs += 1
         accuracy, loss = judged.correct / judged.pairs, judged.loss / judged.pairs
+        if not math.isfinite(loss):
+            raise RunError(
+                f"step {state.step}: the loss of the validation is no number ({loss:g}). A lower "
+                "--learning-rate, or --precision float32, may help; the last checkpoint is as it was"
+            )
+        state.epochs += 1
         if state.best is None or accuracy > state.best.validation_accuracy:
             state.best = Best(state.epochs, state.samples, accuracy, loss)
         self._note(EPOCH, state.epoch, judged)
@@ -199,17 +214,22 @@ class _Training:
 
     def _save(self) -> None:
         """Write the history, then a checkpoint: rows that no checkpoint has are cut when it goes on."""
-        from l3core.reports.training import training_page
-        from l3core.training.events import write_events
-
+        self._hold()
         write_history(self._paths.history, self._rows)
         state = replace(self._state, kept=self._settings.keeps_checkpoint(self._state.step))
         self._checkpoints.save(state, self._trainer.weights(), self._trainer.optimizer())
-        write_events(self._paths.tensorboard, [row for row in self._rows if row.step > self._written])
-        self._written = state.step
-        page = training_page(self._identity, self._rows, state.best)
-        storage.write_bytes(self._paths.page, page.encode())
+        self._tell()
         self._saved_at = time.monotonic()
+
+    def _tell(self) -> None:
+        """Write what people look at."""
+        from l3core.reports.training import training_page
+        from l3core.training.events import write_events
+
+        write_events(self._paths.tensorboard, self._rows, known=self._told)
+        self._told = len(self._rows)
+        page = training_page(self._identity, self._rows, self._state.best)
+        storage.write_bytes(self._paths.page, page.encode())
 
     def _no_number(self, figures: "Figures") -> RunError:
         """Keep what gave no number; says so."""
@@ -250,12 +270,17 @@ def sources(settings: TrainingSettings, corpus: Corpus) -> tuple["Source", "Sour
     return trained, Source(corpus, "valid", batch_size=size, seed=seed, limit=limit)
 
 
-def _trainer(settings: TrainingSettings, devices: Sequence[str], deterministic: bool) -> "Trainer":
+def _strategy(settings: TrainingSettings, devices: Sequence[str], deterministic: bool) -> Any:
     import tensorflow as tf
 
     from l3core.training.devices import strategy_of
-    from l3core.training.step import Trainer
 
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    return Trainer(settings, strategy_of(devices, batch_size=settings.batch_size))
+    return strategy_of(devices, batch_size=settings.batch_size)
+
+
+def _trainer(settings: TrainingSettings, strategy: Any) -> "Trainer":
+    from l3core.training.step import Trainer
+
+    return Trainer(settings, strategy)

@@ -54,14 +54,23 @@ class Order:
         self._group_pairs = group_pairs
         self.pairs = sum(file.pairs for file in self._files)
 
-    def visits(self, start: int) -> Iterator[Visit]:
-        """What is read from pair number `start` on, for ever; what is passed over is not read."""
+    def visits(self, start: int, end: int | None = None) -> Iterator[Visit]:
+        """What is read from pair number `start` on; what is passed over is not read.
+
+        Args:
+            start: from 0.
+            end: no group is read that begins there or later; None: for ever.
+        """
         if not self.pairs:
             return
         number, skipped = divmod(start, self.pairs)
+        begin = number * self.pairs
         while True:
             for place, group in enumerate(self._groups(number)):
+                if end is not None and begin >= end:
+                    return
                 count = sum(file.pairs for file in group)
+                begin += count
                 if skipped < count:
                     order = np.random.default_rng((*self._key, number, place)).permutation(count)
                     yield Visit(group, order[skipped:])

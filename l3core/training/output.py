@@ -1,10 +1,11 @@
 """What a training leaves, and whose it is.
 
-OUT/training.json               what is trained on what, and with which versions it was begun
+OUT/training.json               what is trained on what, on how many devices, and with which versions
 OUT/history.csv                 `l3core.training.history`; OUT/training.html shows it
 OUT/checkpoints/<samples>/      `l3core.training.checkpoints`; OUT/latest.json, OUT/best.json name two
 OUT/tensorboard/                the history for TensorBoard
 OUT/nan/                        the batch that gave no number, and the weights before it
+OUT/_l3flow/                    the lock of the run at work
 """
 
 import platform
@@ -63,6 +64,8 @@ class Identity:
         digest: of the corpus.
         pairs: of the split that is trained on.
         versions: that it was begun with.
+        replicas: devices that share a batch, each normalising its part; None where that is not known.
+        resumed: versions that it went on with, where they were others than before.
     """
 
     settings: TrainingSettings
@@ -70,6 +73,16 @@ class Identity:
     digest: str
     pairs: int
     versions: dict[str, str]
+    replicas: int | None = None
+    resumed: tuple[dict[str, str], ...] = ()
+
+    @property
+    def devices(self) -> str:
+        """On how many devices, in words."""
+        if self.replicas is None:
+            return "not recorded"
+        part = self.settings.batch_size // self.replicas
+        return f"{self.replicas}, normalising {part} pairs each (the paper: 4, 16 each)"
 
     def as_json(self) -> dict[str, Any]:
         """For training.json."""
@@ -80,6 +93,8 @@ class Identity:
             "settings": settings,
             "corpus": corpus,
             "versions": versions,
+            "replicas": self.replicas,
+            "resumed": list(self.resumed),
         }
 
 
@@ -105,15 +120,17 @@ def read_identity(paths: OutputPaths) -> Identity | None:
             corpus["digest"],
             corpus["training_pairs"],
             found["versions"],
+            found.get("replicas"),
+            tuple(found.get("resumed", ())),
         )
     except (KeyError, TypeError):
         raise TableError(f"{paths.identity} is damaged") from None
 
 
-def identity_for(settings: TrainingSettings, corpus: Corpus) -> Identity:
-    """What a training of this corpus is."""
+def identity_for(settings: TrainingSettings, corpus: Corpus, *, replicas: int | None = None) -> Identity:
+    """What a training of this corpus is; without `replicas`, on as many devices as it was begun on."""
     pairs = sum(file.pairs for file in corpus.of_split("train"))
-    return Identity(settings, corpus.root, corpus.digest, pairs, versions())
+    return Identity(settings, corpus.root, corpus.digest, pairs, versions(), replicas)
 
 
 def check_identity(paths: OutputPaths, wanted: Identity) -> Identity | None:
@@ -139,11 +156,21 @@ def check_identity(paths: OutputPaths, wanted: Identity) -> Identity | None:
             f"{found.corpus}, digest {found.digest[:12]}, here {wanted.digest[:12]}): give another "
             "--output"
         )
+    if None not in (found.replicas, wanted.replicas) and found.replicas != wanted.replicas:
+        raise UsageError(
+            f"--devices: {wanted.replicas} here, the training in {paths.root} was begun on "
+            f"{found.replicas}, each normalising its part of a batch: give as many, or another --output"
+        )
     return found
 
 
-def claim(paths: OutputPaths, wanted: Identity) -> Identity:
+def claim(paths: OutputPaths, wanted: Identity, *, epochs_done: int = 0) -> Identity:
     """Make a folder the place of a training, if it is free or the same training's.
+
+    Args:
+        paths: of the folder.
+        wanted: what is trained.
+        epochs_done: of the training that is there.
 
     Raises:
         UsageError: another training was begun there.
@@ -153,10 +180,15 @@ def claim(paths: OutputPaths, wanted: Identity) -> Identity:
         create_json(paths.identity, wanted.as_json())
         found = check_identity(paths, wanted)  # somebody else may have been first
         assert found is not None
-    elif found.settings != wanted.settings:
-        found = replace(found, settings=wanted.settings)
-        write_json(paths.identity, found.as_json())
-    return found
+        return found
+    epochs = max(wanted.settings.epochs, epochs_done)
+    settings, replicas = replace(wanted.settings, epochs=epochs), found.replicas or wanted.replicas
+    last = found.resumed[-1] if found.resumed else found.versions
+    resumed = found.resumed if last == wanted.versions else (*found.resumed, wanted.versions)
+    now = replace(found, settings=settings, replicas=replicas, resumed=resumed)
+    if now != found:
+        write_json(paths.identity, now.as_json())
+    return now
 
 
 def versions() -> dict[str, str]:
@@ -168,3 +200,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def in_words(versions: dict[str, str]) -> str:
+    """Versions for people."""
+    return ", ".join(f"{package} {version}" for package, version in versions.items())

@@ -2,12 +2,14 @@
 
 The numbers are those of Keras' own `fit`: mean cross-entropy of the pairs and the l2 losses of the
 kernels. Each device normalises its part of a batch by that part's statistics (l3embedding trained with
-four GPUs, so with those of 16 pairs); the moving statistics are the mean over the devices.
+four GPUs, so with those of 16 pairs); the moving statistics are the mean over the devices. So how many
+devices there are is part of what a training is.
 
 A step is two functions. The first computes and changes nothing but moving statistics, so that what is no
 number can be held back from the weights.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -57,7 +59,9 @@ class Trainer:
             self.model = settings.network.build(seed=settings.seed, l2=settings.l2)
             self._optimizer = keras.optimizers.Adam(settings.learning_rate)
             if self._skips:
-                self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
+                # an automatic name counts the trainers of a process, and is part of its variables' paths
+                wrapped = keras.optimizers.LossScaleOptimizer(self._optimizer, name="loss_scale")
+                self._optimizer = wrapped
             self._optimizer.build(self.model.trainable_variables)
         self._learn_from = tf.function(self._learning)
         self._apply = tf.function(self._applying)
@@ -67,7 +71,8 @@ class Trainer:
     def train(self, batch: Batch) -> tuple[Figures, bool]:
         """A step; whether all that it computed were numbers.
 
-        If they were not, the weights are as they were before.
+        If they were not, the weights are as they were before. That float16 has no number for a gradient
+        is no such case: the step is left out, and the next one is scaled less, as long as that can help.
 
         Raises:
             OutOfMemoryError: the batch is too large for the device.
@@ -163,7 +168,11 @@ class Trainer:
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
         finite = tf.math.is_finite(loss)
-        if not self._skips:
+        if self._skips:
+            # scaled so little, what is no number is no overflow
+            finite &= self._optimizer.dynamic_scale.value >= 1.0
+            gradients = self._agreed(gradients)
+        else:
             finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
         if self._replicas > 1:
             everywhere = tf.distribute.get_replica_context().all_reduce
@@ -174,6 +183,16 @@ class Trainer:
             gradients,
             before,
         )
+
+    def _agreed(self, gradients: list[Any]) -> list[Any]:
+        """No numbers for all devices where one has none: Keras asks only the first whether to skip."""
+        if self._replicas == 1:
+            return gradients
+        fine = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in gradients])
+        everywhere = tf.distribute.get_replica_context().all_reduce
+        devices = everywhere(tf.distribute.ReduceOp.SUM, tf.cast(fine, tf.float32))
+        nothing = tf.constant(math.nan, tf.float32)
+        return [tf.where(devices == self._replicas, each, nothing) for each in gradients]
 
     def _update(self, gradients: Sequence[Any]) -> None:
         self._optimizer.apply(gradients, self.model.trainable_variables)

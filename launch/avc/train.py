@@ -44,7 +44,8 @@ def build_parser(prog: str) -> Parser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="as gpu:0 gpu:1, each takes a part of every batch (default: all GPUs, or the CPU)",
+        help="as gpu:0 gpu:1, each takes a part of every batch and normalises it by itself, so their "
+        "number is part of the training; the paper's had 4, 16 pairs each (default all GPUs or the CPU)",
     )
     add("--deterministic", action="store_true", help="let a GPU give the same numbers each time, slower")
     add("--dry-run", action="store_true", help="say what a run would do, and stop")
@@ -189,9 +190,10 @@ def _plan(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Corpu
 
     check_corpus(corpus)
     root = storage.absolute_folder(args.output)
-    check_identity(OutputPaths(root), identity_for(settings, corpus))
+    wanted = identity_for(settings, corpus, replicas=len(args.devices) or None)
+    check_identity(OutputPaths(root), wanted)
     checkpoints = Checkpoints(root)
-    there = checkpoints.all()
+    latest = checkpoints.latest()
     valid = sum(file.pairs for file in corpus.of_split("valid"))
     return {
         "settings": settings.as_json(),
@@ -201,5 +203,5 @@ def _plan(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Corpu
         "validation_pairs": min(valid, settings.validation_steps * settings.batch_size),
         "samples": settings.samples,
         "steps": settings.steps,
-        "done_steps": checkpoints.state(checkpoints.find("latest")).step if there else 0,
+        "done_steps": 0 if latest is None else checkpoints.state(latest).step,
     }

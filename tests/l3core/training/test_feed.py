@@ -1,11 +1,15 @@
 """Batches: the very pairs of the records, in the order of their steps, however they are asked for."""
 
+import io
+import re
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import l3core.training.feed
 from l3core.avc.records import decode_audio, decode_image, parse, read_records, write_records
 from l3core.errors import DamagedError
 from l3core.training.feed import Source
@@ -73,7 +77,7 @@ def test_a_damaged_file_is_told_by_its_name(corpus, tmp_path):
     content = bytearray(path.read_bytes())
     content[5_000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedError, match=rf"{path.name} is damaged"):
+    with pytest.raises(DamagedError, match=rf"{path.name} is damaged.*; l3flow avc sample makes"):
         next(Source(damaged, "train", batch_size=4, seed=0).batches())
 
 
@@ -86,13 +90,44 @@ def test_a_file_of_other_pairs_is_told(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "match"), [("audio", "the sound of a pair"), ("image", "a picture of the corpus")]
+    ("field", "content", "reason"),
+    [
+        ("audio", b"nothing", "the sound of a pair cannot be decoded"),
+        ("image", b"nothing", "a picture cannot be decoded: Unknown image file format"),
+        ("image", None, r"a picture has the shape \(8, 8, 3\)"),
+    ],
 )
-def test_what_cannot_be_decoded_is_told_in_a_line(field, match, tmp_path):
-    odd = make_corpus(tmp_path, splits={"train": 8})
-    path = odd.uri(odd.files[0])
+def test_the_file_of_what_cannot_be_decoded_is_told_in_a_line(field, content, reason, tmp_path):
+    """Of three files one pair is bad; the batches before it come."""
+    odd = make_corpus(tmp_path, splits={"train": 24})
+    path = odd.uri(odd.files[1])
     pairs = [parse(record) for record in read_records(path)]
-    write_records(path, [pair._replace(**{field: b"nothing"}) for pair in pairs])
-    with pytest.raises(DamagedError, match=match) as caught:
-        next(Source(odd, "train", batch_size=4, seed=0).batches())
+    small = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(small, "JPEG")
+    pairs[5] = pairs[5]._replace(**{field: content or small.getvalue()})
+    write_records(path, pairs)
+    source = Source(odd, "train", batch_size=4, seed=0)
+    bad = read_records(path)[5]
+    raw = islice(source.raw_batches(), 6)
+    (place,) = (number for number, batch in enumerate(raw) if bad in batch.records)
+    assert place  # with seed 0 it is not in the first one
+    feed = source.batches()
+    for _ in range(place):
+        next(feed)
+    with pytest.raises(DamagedError, match=rf"^{re.escape(path)} is damaged: {reason}") as caught:
+        next(feed)
     assert "\n" not in str(caught.value)
+    assert "function_node" not in str(caught.value)
+
+
+def test_what_is_limited_reads_each_file_once(corpus, monkeypatch):
+    """Nothing is read ahead that nobody will ask for."""
+    read = []
+
+    def counted(uri):
+        read.append(uri)
+        return read_records(uri)
+
+    monkeypatch.setattr(l3core.training.feed, "read_records", counted)
+    assert len(list(Source(corpus, "train", batch_size=4, seed=1, limit=100).raw_batches())) == 5
+    assert sorted(read) == [corpus.uri(file) for file in corpus.of_split("train")]

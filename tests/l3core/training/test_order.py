@@ -61,6 +61,14 @@ def test_groups_are_of_files_that_follow_one_another():
     assert all(file.pairs for visit in visits for file in visit.files)
 
 
+@pytest.mark.parametrize("end", [1, 10, PAIRS, PAIRS + 1])
+def test_no_group_begins_at_its_end(end):
+    found = list(order_of().visits(3, end))
+    pairs = sum(len(visit.order) for visit in found)
+    assert pairs >= end - 3
+    assert pairs - len(found[-1].order) < end - 3 or end < 3
+
+
 def test_no_pairs_are_no_visits():
     assert list(Order(FILES[2:3], digest="ab" * 32, seed=0, purpose=TRAINING).visits(0)) == []
 

@@ -36,6 +36,7 @@ def test_a_checkpoint_is_kept_after_the_step_that_reaches_it():
         ("seed", -1, "seed"),
         ("seed", 2**32, "seed"),
         ("precision", "float16", "precision: needs one of float32"),
+        ("precision", "int8", "precision: needs one of float32"),
     ],
 )
 def test_what_cannot_be_is_refused(field, value, match):

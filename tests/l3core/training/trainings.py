@@ -1,7 +1,11 @@
 """A folder as `l3flow avc train` leaves it, with weights that were drawn."""
 
-import numpy as np
+from contextlib import AbstractContextManager
 
+import numpy as np
+import pytest
+
+from l3core import storage
 from l3core.models.avc import AvcNetwork
 from l3core.table.json_objects import write_json
 from l3core.training.checkpoints import Best, Checkpoints, State
@@ -39,3 +43,44 @@ def trained(folder, **settings):
         state = State(step=samples // 32, samples=samples, epochs=1, best=best, kept=True)
         checkpoints.save(state, variables_of(NARROW, samples), {"0/iteration": np.array(1)})
     return folder
+
+
+class Killed(BaseException):
+    """As a process ends that is killed."""
+
+
+class Kill(AbstractContextManager):
+    """From a change of a store on, nothing is written or removed any more, as when a process is killed.
+
+    Args:
+        at: the number of that change, from 0, or a part of its path.
+
+    Attributes:
+        armed: whether changes count already.
+        done: whether it came to that.
+    """
+
+    def __init__(self, at, *, armed=True):
+        self.at, self.armed, self.done = at, armed, False
+        self._changes = 0
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self):
+        for name in ("write_bytes", "remove", "remove_folder"):
+            self._patch.setattr(storage, name, self._guarded(getattr(storage, name)))
+        return self
+
+    def __exit__(self, kind, *rest):
+        self._patch.undo()
+        return kind is Killed
+
+    def _guarded(self, function):
+        def change(uri, *content):
+            if self.armed and not self.done:
+                self.done = self._changes == self.at if isinstance(self.at, int) else self.at in uri
+                self._changes += 1
+            if self.done:
+                raise Killed
+            return function(uri, *content)
+
+        return change
