@@ -78,3 +78,16 @@ def test_moving_from_openl3(tmp_path):
     assert "11 windows of 512 numbers, at 0.0 to 5.0 s" in run(
         "examples/moving_from_openl3.py", CLIP, str(weights)
     )
+
+
+def test_train_from_video(tmp_path):
+    """The whole walk, too short to learn anything."""
+    steps = ("--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "4", "--validation-steps", "1")
+    output = run("examples/train_from_video.py", str(tmp_path), "27", *steps)
+    assert output.count("$ l3flow") == 10
+    assert (tmp_path / "pairs.html").is_file()
+    assert (tmp_path / "training" / "training.html").is_file()
+    assert "l3-narrow after 8 pairs" in output
+    # 1.5 s each, centred, every half second: 4 windows
+    assert output.count("embedded: 400 ok; 1600 windows of 768 numbers") == 2
+    assert output.count("ESC-10, clean protocol") == 2

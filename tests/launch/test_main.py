@@ -102,7 +102,7 @@ def test_an_argument_too_many(capsys, corpus, before):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--model", "l4"], ["--model", "'l4'", "l3, edgel3-sea-64"]),
+        (["--model", "l4"], ["--model", "'l4'", "l3, l3-narrow, edgel3-sea-64"]),
         (
             ["--grid", "centre"],
             ["--grid", "'centre'", "center, nocenter, paper", "did you mean 'center'"],
