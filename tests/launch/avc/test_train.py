@@ -67,6 +67,14 @@ def test_it_tells_how_it_goes_and_ends(corpus, tmp_path, capsys):
     assert main(options(corpus, output, "--json")) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["finished"], facts["step"], facts["last"]["epoch"]) == (True, 6, 2)
+    latest = (tmp_path / "out" / "latest.json").rename(
+        tmp_path / "latest"
+    )  # as if a save had been killed
+    assert main(options(corpus, output, "--dry-run")) == 0
+    assert "goes on after step 6 of 6" in capsys.readouterr().out
+    assert main(options(corpus, output, "--dry-run", "--devices", "cpu:0", "cpu:1")) == 2
+    assert "--devices: 2 here" in capsys.readouterr().err
+    latest.rename(tmp_path / "out" / "latest.json")
     assert main(options(corpus, output, "--seed", "1")) == 2
     assert "--seed 1: the training in" in capsys.readouterr().err
     _evaluate(corpus, output, capsys)
@@ -108,8 +116,7 @@ def test_what_is_wrong_is_a_line(corpus, tmp_path, capsys):
         found = capsys.readouterr()
         assert match in found.err
         assert found.err.count("\n") == 1
-    assert main(options(corpus, tmp_path / "nan", "--learning-rate", "1e30")) == 1
-    assert "step 2: the loss or its gradient is no number" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_keeps_what_was_done(corpus, tmp_path):
