@@ -1,9 +1,9 @@
-"""What a toy video shows and how it sounds: shape and hue tell the timbre, and the brightness of the
-background tells how loud the noise is.
+"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch, and
+the brightness of the background tells how loud the noise is.
 
-Ten kinds, each a shape of one hue and a timbre, and three noises: of two videos one in thirty agrees in
-both. They are few and far apart, so that a network learns them in minutes. The pitch of a sound is free.
-A picture is drawn from polygons; a sound is a sum of sines, or a band of noise.
+Ten kinds, each a shape and a timbre, four pitches, each a hue, and three noises: of two videos one in
+120 agrees in all. They are few and far apart, so that a network learns them in minutes. A picture is
+drawn from polygons; a sound is a sum of sines, or a band of noise.
 """
 
 import colorsys
@@ -15,9 +15,10 @@ import numpy as np
 RATE_HZ = 48_000
 PITCHES, NOISES = 4, 3
 LOWEST_HZ, OCTAVES = 180.0, 3.5
+HUES = 0.84  # of the circle, so that the last is not the first again
 LEAST_NOISE_DB, MOST_NOISE_DB = -35.0, -5.0  # of the sound
 DARKEST, BRIGHTEST = 40.0, 200.0  # mean of a background, of 255
-JITTER = 0.15  # of a step
+JITTER = 0.15  # of a step, in picture and sound alike
 Polygon = tuple[tuple[float, float], ...]
 
 
@@ -26,7 +27,6 @@ class Kind(NamedTuple):
 
     Attributes:
         name: of the shape.
-        hue: of its colour, degrees.
         sound: name of the class of ESC-10 under which its sounds are filed.
         polygons: in the unit circle, y down; each is filled in turn, a hole after what it is in.
         holes: how many of the polygons, from the end, are holes.
@@ -34,16 +34,20 @@ class Kind(NamedTuple):
     """
 
     name: str
-    hue: int
     sound: str
     polygons: tuple[Polygon, ...]
     holes: int
     timbre: Callable[[float, np.ndarray, np.random.Generator], np.ndarray]
 
 
-def colour_of(kind: int) -> tuple[int, int, int]:
-    """RGB in 0..255 of a kind."""
-    red, green, blue = colorsys.hsv_to_rgb(KINDS[kind].hue / 360, 0.9, 0.95)
+def hue_of(pitch: float) -> float:
+    """The hue, in [0, 1), of a pitch in steps, 0 to `PITCHES` - 1."""
+    return HUES * (pitch + 0.5) / PITCHES
+
+
+def colour_of(pitch: float) -> tuple[int, int, int]:
+    """RGB in 0..255 of a pitch in steps."""
+    red, green, blue = colorsys.hsv_to_rgb(hue_of(pitch), 0.9, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
@@ -127,17 +131,16 @@ _BUZZ = _tones(*((n, 1 / n**0.5) for n in range(1, 25)))
 _CHORD = _tones((1, 1.0), (1.25, 0.9), (1.5, 0.9), (2, 0.7))
 _BELL = _tones((1, 1.0), (2.76, 0.8), (5.4, 0.6), (8.93, 0.4))
 KINDS = (
-    Kind("disc", 0, "dog", (_around(40),), 0, _SINE),
-    Kind("square", 28, "rooster", (_box(1.6, 1.6),), 0, _HOLLOW),
-    Kind("triangle", 52, "rain", (_around(3),), 0, _BUZZ),
-    Kind("star", 85, "sea_waves", (_star(),), 0, _plucked(5.0, _BELL)),
-    Kind("cross", 130, "crackling_fire", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
-    Kind("ring", 170, "crying_baby", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
-    Kind("bar", 200, "sneezing", (_box(2, 0.7),), 0, _wavering),
-    Kind("column", 235, "clock_tick", (_box(0.7, 2),), 0, _hiss),
+    Kind("disc", "dog", (_around(40),), 0, _SINE),
+    Kind("square", "rooster", (_box(1.6, 1.6),), 0, _HOLLOW),
+    Kind("triangle", "rain", (_around(3),), 0, _BUZZ),
+    Kind("star", "sea_waves", (_star(),), 0, _plucked(5.0, _BELL)),
+    Kind("cross", "crackling_fire", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
+    Kind("ring", "crying_baby", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
+    Kind("bar", "sneezing", (_box(2, 0.7),), 0, _wavering),
+    Kind("column", "clock_tick", (_box(0.7, 2),), 0, _hiss),
     Kind(
         "hourglass",
-        275,
         "helicopter",
         (((-0.85, -0.95), (0.85, -0.95), (0, 0)), ((-0.85, 0.95), (0.85, 0.95), (0, 0))),
         0,
@@ -145,7 +148,6 @@ KINDS = (
     ),
     Kind(
         "dots",
-        320,
         "chainsaw",
         tuple(
             tuple((x + 0.34 * px, y + 0.34 * py) for px, py in _around(20))

@@ -73,7 +73,7 @@ class Scene:
         # it stands still, or it would be most of the file
         noise = generator.normal(0, 10, (height, width)) + shades
         ground = np.repeat(noise.clip(0, 255)[..., None], 3, axis=2)
-        coloured = np.array(colour_of(toy.kind)) + (ground - toy.background) / 3
+        coloured = np.array(colour_of(toy.pitch)) + (ground - toy.background) / 3
         self._ground = ground.astype(np.uint8)
         self._coloured = coloured.clip(0, 255).astype(np.uint8)
 

@@ -120,7 +120,7 @@ PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(seed=20180216),
     "toy": TrainingSettings(
         model="l3-narrow",
-        epochs=14,
+        epochs=13,
         steps_per_epoch=100,
         batch_size=16,
         learning_rate=2e-3,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from launch.screen import Steps
 
 DESCRIPTION = """\
-Make a corpus of small videos whose sound follows from their picture: shape and colour tell the timbre (ten
-kinds), the background tells how loud the noise is, and it gets louder as it swells. The pitch is free.
+Make a corpus of small videos whose sound follows from their picture: the shape tells the timbre (ten
+kinds), the colour tells the pitch (four), and the background tells how loud the noise is (three).
 
 FOLDER/videos has the videos (h264 and AAC in .mp4), FOLDER/videos.csv says what each shows, and
 FOLDER/sounds has 400 other sounds of the same kinds in ESC-50's layout, for l3flow crossval.
