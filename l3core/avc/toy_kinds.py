@@ -27,14 +27,12 @@ class Kind(NamedTuple):
 
     Attributes:
         name: of the shape.
-        sound: name of the class of ESC-10 under which its sounds are filed.
         polygons: in the unit circle, y down; each is filled in turn, a hole after what it is in.
         holes: how many of the polygons, from the end, are holes.
         timbre: (pitch in Hz, seconds `(samples,)`, random numbers) -> samples, about full scale.
     """
 
     name: str
-    sound: str
     polygons: tuple[Polygon, ...]
     holes: int
     timbre: Callable[[float, np.ndarray, np.random.Generator], np.ndarray]
@@ -131,24 +129,22 @@ _BUZZ = _tones(*((n, 1 / n**0.5) for n in range(1, 25)))
 _CHORD = _tones((1, 1.0), (1.25, 0.9), (1.5, 0.9), (2, 0.7))
 _BELL = _tones((1, 1.0), (2.76, 0.8), (5.4, 0.6), (8.93, 0.4))
 KINDS = (
-    Kind("disc", "dog", (_around(40),), 0, _SINE),
-    Kind("square", "rooster", (_box(1.6, 1.6),), 0, _HOLLOW),
-    Kind("triangle", "rain", (_around(3),), 0, _BUZZ),
-    Kind("star", "sea_waves", (_star(),), 0, _plucked(5.0, _BELL)),
-    Kind("cross", "crackling_fire", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
-    Kind("ring", "crying_baby", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
-    Kind("bar", "sneezing", (_box(2, 0.7),), 0, _wavering),
-    Kind("column", "clock_tick", (_box(0.7, 2),), 0, _hiss),
+    Kind("disc", (_around(40),), 0, _SINE),
+    Kind("square", (_box(1.6, 1.6),), 0, _HOLLOW),
+    Kind("triangle", (_around(3),), 0, _BUZZ),
+    Kind("star", (_star(),), 0, _plucked(5.0, _BELL)),
+    Kind("cross", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
+    Kind("ring", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
+    Kind("bar", (_box(2, 0.7),), 0, _wavering),
+    Kind("column", (_box(0.7, 2),), 0, _hiss),
     Kind(
         "hourglass",
-        "helicopter",
         (((-0.85, -0.95), (0.85, -0.95), (0, 0)), ((-0.85, 0.95), (0.85, 0.95), (0, 0))),
         0,
         _plucked(11.0, _BUZZ),
     ),
     Kind(
         "dots",
-        "chainsaw",
         tuple(
             tuple((x + 0.34 * px, y + 0.34 * py) for px, py in _around(20))
             for x, y in ((-0.6, -0.6), (0.6, -0.6), (-0.6, 0.6), (0.6, 0.6))

@@ -17,13 +17,15 @@ Make a corpus of small videos whose sound follows from their picture: the shape 
 kinds), the colour tells the pitch (four), and the background tells how loud the noise is (three).
 
 FOLDER/videos has the videos (h264 and AAC in .mp4), FOLDER/videos.csv says what each shows, and
-FOLDER/sounds has 400 other sounds of the same kinds in ESC-50's layout, for l3flow crossval.
+FOLDER/sounds has 100 other sounds in ESC-50's layout, for l3flow crossval: ten classes, each a
+pitch and a noise.
 
 examples:
   l3flow avc toy toy-corpus
   l3flow avc toy toy-corpus --videos 40 --seconds 4 --seed 1
   l3flow avc sample --input toy-corpus/videos --output pairs
-  l3flow crossval --dataset esc10 --dataset-root toy-corpus/sounds --table table --output result
+  l3flow crossval --dataset esc10 --dataset-root toy-corpus/sounds --allow-partial \\
+      --table table --output result
 """
 
 

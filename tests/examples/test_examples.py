@@ -88,6 +88,6 @@ def test_train_from_video(tmp_path):
     assert (tmp_path / "pairs.html").is_file()
     assert (tmp_path / "training" / "training.html").is_file()
     assert "l3-narrow after 8 pairs" in output
-    # 1.5 s each, centred, every half second: 4 windows
-    assert output.count("embedded: 400 ok; 1600 windows of 768 numbers") == 2
+    # 1.5 s each, centred, every half second: 1 + (72000 + 24000 - 48000) / 24000
+    assert output.count("embedded: 100 ok; 300 windows of 768 numbers") == 2
     assert output.count("ESC-10, clean protocol") == 2
