@@ -27,7 +27,11 @@ WITHOUT, WITH = (
     if (found := re.findall(r"\$ (l3flow .*)\n(l3flow: .*\n)", block))
 )
 COMMAND = re.compile(r"^(?:    |\$ )(l3flow (?:.*\\\n)*.*)$", re.MULTILINE)
-SHOWN = sorted(set(COMMAND.findall(TEXT + README)) | {"l3flow flink down"})
+TRAINING = "\n".join(
+    (REPO / f"docs/{name}.md").read_text(encoding="utf-8")
+    for name in ("pairs", "training", "training-corpus")
+)
+SHOWN = sorted(set(COMMAND.findall(TEXT + README + TRAINING)) | {"l3flow flink down"})
 REFUSED = "--parallelism=3"  # shown with its error
 SAID = re.findall(r"^\| `(.+?)` \| ", TEXT.split("| it says |")[1], re.MULTILINE)
 CODE = [REPO / "launch/follow.py", REPO / "l3core/table/lock.py", *(REPO / "launch/flink").glob("*.py")]
@@ -66,9 +70,13 @@ def test_an_error_with_both(command, error, capsys, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("command", SHOWN)
 def test_a_command_has_options_that_there_are(command):
-    name, *options = shlex.split(command.replace("\\\n", " "))[1:]
-    parser = import_module(COMMANDS[name].module).build_parser(f"l3flow {name}")
-    if name in ("embed", "crossval"):
+    name, *options = shlex.split(command.replace("\\\n", " "), comments=True)[1:]
+    module = COMMANDS[name].module
+    if name == "avc":
+        action = options.pop(0)
+        module, name = f"launch.avc.{action}", f"avc {action}"
+    parser = import_module(module).build_parser(f"l3flow {name}")
+    if name in ("embed", "crossval", "avc sample"):
         parse_with_beam(parser, [each for each in options if each != REFUSED])
     else:
         parser.parse(options[: options.index("--")] if "--" in options else options)  # of schedule
