@@ -135,7 +135,7 @@ def load() -> None:
     """Import all that will be needed, much of which PyAV loads late: no file can be opened later on."""
     import av
 
-    from l3core.avc import decoding, taking  # noqa: F401
+    from l3core.avc import decoding, taking  # noqa: F401  # that they are loaded is the point
 
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith(("__", ".datasets")):  # programs of their own

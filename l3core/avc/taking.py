@@ -6,6 +6,7 @@ nothing is: a ten-hour video costs what is taken of it, and reading it. All that
 whose sound or frame is still to come.
 """
 
+import abc
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -76,7 +77,7 @@ def _complete(pictures: "_Pictures", sounds: "_Sounds") -> Iterator[Taken]:
         yield Taken(number, image_s, image, second.samples, second.rate)
 
 
-class _Track:
+class _Track(abc.ABC):
     """A stream of the video.
 
     Attributes:
@@ -119,20 +120,21 @@ class _Track:
         except av.error.FFmpegError as error:
             self.damaged(packet, str(error.strerror))
 
+    @abc.abstractmethod
     def _leads(self, packet: Any) -> bool:
-        raise NotImplementedError
+        """Whether a packet leads to something that is wanted."""
 
+    @abc.abstractmethod
     def begin(self) -> None:
         """The next packet does not follow on the last one that was decoded."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def see(self, frame: Any) -> None:
         """Take what is wanted of a frame."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def damaged(self, packet: Any, why: str) -> None:
         """A packet could not be decoded."""
-        raise NotImplementedError
 
 
 class _Pictures(_Track):
