@@ -56,15 +56,19 @@ def read_rules(which: str) -> tuple[Rule, ...]:
         raise UsageError(f"{which}: needs {', '.join(PUBLISHED)} or a file of rules") from None
     except UnicodeDecodeError:
         raise UsageError(f"{which} is no CSV in UTF-8") from None
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    numbered = enumerate(text.splitlines(), 1)
+    lines = {number: line for number, line in numbered if line.strip() and not line.startswith("#")}
+    rows = csv.DictReader(io.StringIO("\n".join(lines.values())), skipinitialspace=True, strict=True)
     try:
-        rows = csv.DictReader(io.StringIO("\n".join(lines)), skipinitialspace=True, strict=True)
         lacking = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
         if lacking:
             raise UsageError(f"{which} is no file of rules: it lacks the column {lacking[0]}")
         rules = tuple(_rule(row) for row in rows)
     except (csv.Error, ValueError) as error:
-        raise error if isinstance(error, UsageError) else UsageError(f"{which}: {error}") from None
+        if isinstance(error, UsageError):
+            raise
+        number = list(lines)[rows.line_num - 1]
+        raise UsageError(f"{which}, line {number}: {error}") from None
     if not rules:
         raise UsageError(f"{which} has no rule")
     return rules

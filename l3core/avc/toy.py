@@ -28,7 +28,7 @@ from l3core.errors import UsageError
 from l3core.machine import usable_cores
 
 FOLDS, PER_FOLD = 5, 2  # of each class
-CLASSES = 10  # of the twelve combinations of a pitch and a noise: those of ESC-10
+CLASSES = 10  # of the fifteen combinations of a pitch and a noise: those of ESC-10
 SOUND_S = 1.5
 MANIFEST = "toy.json"
 # Where random numbers are drawn from, beside the seed: a video, a sound, and which video shows what.

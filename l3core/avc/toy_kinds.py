@@ -1,9 +1,9 @@
-"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch, and
-the brightness of the background tells how loud the noise is.
+"""What a toy video shows and how it sounds: the shape tells the timbre, the colour tells the pitch and
+how fast it beats, and the brightness of the background tells how loud the noise is.
 
-Ten kinds, each a shape and a timbre, four pitches, each a hue, and three noises: of two videos one in
-120 agrees in all. They are few and far apart, so that a network learns them in minutes. A picture is
-drawn from polygons; a sound is a sum of sines, or a band of noise.
+Ten kinds, each a shape and a timbre, five pitches, each a hue, and three noises: of two videos one
+in 150 agrees in all. They are few and far apart, so that a network learns them in minutes. A picture is
+drawn from polygons; a sound is a sum of sines, or a band of noise, that is struck again and again.
 """
 
 import colorsys
@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 RATE_HZ = 48_000
-PITCHES, NOISES = 4, 3
+PITCHES, NOISES = 5, 3
 LOWEST_HZ, OCTAVES = 180.0, 3.5
+SLOWEST_HZ, FASTEST_HZ = 1.5, 24.0  # beats of the lowest and the highest pitch
+DECAY = 6.0  # of a beat, in nepers, until the next
 HUES = 0.84  # of the circle, so that the last is not the first again
-LEAST_NOISE_DB, MOST_NOISE_DB = -35.0, -5.0  # of the sound
-DARKEST, BRIGHTEST = 40.0, 200.0  # mean of a background, of 255
-JITTER = 0.15  # of a step, in picture and sound alike
+LEAST_NOISE_DB, MOST_NOISE_DB = -36.0, 0.0  # of the sound
+DARKEST, BRIGHTEST = 25.0, 230.0  # mean of a background, of 255
+JITTER = 0.1  # of a step, in picture and sound alike
 Polygon = tuple[tuple[float, float], ...]
 
 
@@ -54,6 +56,11 @@ def frequency_of(pitch: float) -> float:
     return float(LOWEST_HZ * 2 ** (OCTAVES * pitch / (PITCHES - 1)))
 
 
+def beats_of(pitch: float) -> float:
+    """Hz of the beat of a pitch in steps."""
+    return float(SLOWEST_HZ * (FASTEST_HZ / SLOWEST_HZ) ** (pitch / (PITCHES - 1)))
+
+
 def _around(corners: int, radius: float = 1.0, turn: float = -0.25, squeeze: float = 1.0) -> Polygon:
     angles = 2 * np.pi * (np.arange(corners) / corners + turn)
     return tuple((squeeze * radius * float(np.cos(a)), radius * float(np.sin(a))) for a in angles)
@@ -84,27 +91,6 @@ def _tones(*parts: tuple[float, float]) -> Callable[..., np.ndarray]:
     return timbre
 
 
-def _beaten(rate_hz: float, depth: float, plain: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """A timbre that swells and fades so many times a second."""
-
-    def timbre(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        phase = generator.uniform(0, 2 * np.pi)
-        swelling = 1 - depth / 2 + depth / 2 * np.sin(2 * np.pi * rate_hz * time + phase)
-        return np.asarray(swelling * plain(pitch, time, generator))
-
-    return timbre
-
-
-def _plucked(rate_hz: float, plain: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """A timbre that is struck so many times a second, and dies away."""
-
-    def timbre(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        since = np.mod(rate_hz * time + generator.uniform(), 1.0) / rate_hz
-        return np.asarray(2 * np.exp(-since * 25) * plain(pitch, time, generator))
-
-    return timbre
-
-
 def _wavering(pitch: float, time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A tone whose pitch goes up and down by three semitones, four times a second."""
     phase = generator.uniform(0, 2 * np.pi)
@@ -128,20 +114,23 @@ _HOLLOW = _tones(*((n, 1 / n) for n in range(1, 16, 2)))
 _BUZZ = _tones(*((n, 1 / n**0.5) for n in range(1, 25)))
 _CHORD = _tones((1, 1.0), (1.25, 0.9), (1.5, 0.9), (2, 0.7))
 _BELL = _tones((1, 1.0), (2.76, 0.8), (5.4, 0.6), (8.93, 0.4))
+_OCTAVES = _tones((1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0))
+_DIMINISHED = _tones((1, 1.0), (1.19, 1.0), (1.41, 1.0), (1.68, 1.0))
+_THIN = _tones(*((n, 1.0) for n in range(7, 13)))
 KINDS = (
     Kind("disc", (_around(40),), 0, _SINE),
     Kind("square", (_box(1.6, 1.6),), 0, _HOLLOW),
     Kind("triangle", (_around(3),), 0, _BUZZ),
-    Kind("star", (_star(),), 0, _plucked(5.0, _BELL)),
+    Kind("star", (_star(),), 0, _BELL),
     Kind("cross", (_box(2, 0.6), _box(0.6, 2)), 0, _CHORD),
-    Kind("ring", (_around(40), _around(40, 0.55)), 1, _beaten(9.0, 1.0, _HOLLOW)),
+    Kind("ring", (_around(40), _around(40, 0.55)), 1, _OCTAVES),
     Kind("bar", (_box(2, 0.7),), 0, _wavering),
     Kind("column", (_box(0.7, 2),), 0, _hiss),
     Kind(
         "hourglass",
         (((-0.85, -0.95), (0.85, -0.95), (0, 0)), ((-0.85, 0.95), (0.85, 0.95), (0, 0))),
         0,
-        _plucked(11.0, _BUZZ),
+        _THIN,
     ),
     Kind(
         "dots",
@@ -150,7 +139,7 @@ KINDS = (
             for x, y in ((-0.6, -0.6), (0.6, -0.6), (-0.6, 0.6), (0.6, 0.6))
         ),
         0,
-        _beaten(25.0, 1.0, _SINE),
+        _DIMINISHED,
     ),
 )
 
@@ -203,6 +192,7 @@ def sound_of(
         generator.standard_normal(samples), np.ones(int(generator.integers(1, 6))), "same"
     )
     noise *= 10 ** (toy.noise_db / 20) / np.sqrt(np.mean(noise**2))
-    level = 10 ** (-generator.uniform(18, 26) / 20)
-    mixed = level * (tone + noise)
+    beat = np.exp(-DECAY * np.mod(beats_of(toy.pitch) * time + generator.uniform(), 1.0))
+    level = 10 ** (-generator.uniform(28, 36) / 20)
+    mixed = level * beat / np.sqrt(np.mean(beat**2)) * (tone + noise)
     return np.clip(np.rint(32767 * mixed), -32768, 32767).astype(np.int16)

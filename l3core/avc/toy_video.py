@@ -68,7 +68,7 @@ class Scene:
     ) -> None:
         self._toy, self._motion = toy, motion
         self._size = width, height
-        left, right = toy.background + generator.uniform(-15, 15, 2)
+        left, right = toy.background + generator.uniform(-8, 8, 2)
         shades = np.linspace(left, right, width)
         # it stands still, or it would be most of the file
         noise = generator.normal(0, 10, (height, width)) + shades

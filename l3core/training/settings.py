@@ -26,7 +26,8 @@ class TrainingSettings:
         epochs: that are trained; each ends with a validation.
         steps_per_epoch: steps of an epoch, whatever the corpus has.
         batch_size: pairs of a step.
-        learning_rate: Adam's, the same all the time.
+        learning_rate: Adam's.
+        learning_rate_decay: factor of it after each epoch; 1: it stays the same.
         l2: weight of the sum of the kernels' squares in the loss.
         seed: of the first weights and of the order of the pairs.
         validation_steps: batches of the validation, at most; the same pairs each time.
@@ -45,6 +46,7 @@ class TrainingSettings:
     steps_per_epoch: int = 4096
     batch_size: int = 64
     learning_rate: float = 1e-5
+    learning_rate_decay: float = 1.0
     l2: float = 1e-5
     seed: int = 0
     validation_steps: int = 1024
@@ -65,6 +67,8 @@ class TrainingSettings:
         _hold("seed", self.seed, 0 <= self.seed <= LARGEST_SEED, f"a number from 0 to {LARGEST_SEED}")
         rate = self.learning_rate
         _hold("learning_rate", rate, 0 < rate < math.inf, "a number above 0")
+        decay = self.learning_rate_decay
+        _hold("learning_rate_decay", decay, 0 < decay <= 1, "a number above 0, at most 1")
         _hold("l2", self.l2, 0 <= self.l2 < math.inf, "a number of at least 0")
         known = ", ".join(PRECISIONS)
         _hold("precision", self.precision, self.precision in PRECISIONS, f"one of {known}")
@@ -120,10 +124,11 @@ PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(seed=20180216),
     "toy": TrainingSettings(
         model="l3-narrow",
-        epochs=13,
+        epochs=14,
         steps_per_epoch=100,
         batch_size=16,
         learning_rate=2e-3,
+        learning_rate_decay=0.85,
         validation_steps=32,
         checkpoint_samples=8_000,
     ),

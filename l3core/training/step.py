@@ -57,7 +57,7 @@ class Trainer:
         self._skips = settings.precision == "mixed_float16"  # steps that overflow, and tries others
         with strategy.scope(), _policy(settings.precision):
             self.model = settings.network.build(seed=settings.seed, l2=settings.l2)
-            self._optimizer = keras.optimizers.Adam(settings.learning_rate)
+            self._optimizer = keras.optimizers.Adam(_rate(settings))
             if self._skips:
                 # an automatic name counts the trainers of a process, and is part of its variables' paths
                 wrapped = keras.optimizers.LossScaleOptimizer(self._optimizer, name="loss_scale")
@@ -213,6 +213,18 @@ class Trainer:
 
     def _penalty(self) -> Any:
         return tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses])
+
+
+def _rate(settings: TrainingSettings) -> Any:
+    """The learning rate, by the steps that the optimizer has done."""
+    if settings.learning_rate_decay == 1:
+        return settings.learning_rate
+    return keras.optimizers.schedules.ExponentialDecay(
+        settings.learning_rate,
+        decay_steps=settings.steps_per_epoch,
+        decay_rate=settings.learning_rate_decay,
+        staircase=True,
+    )
 
 
 def _inputs(batch: Batch) -> list[Any]:

@@ -64,6 +64,7 @@ def _add_settings(parser: Parser) -> None:
     add("--steps-per-epoch", type=positive, metavar="N", help="default 4096")
     add("--batch-size", type=positive, metavar="N", help="pairs of a step (default 64)")
     add("--learning-rate", type=number, metavar="X", help="Adam's (default 1e-5)")
+    add("--learning-rate-decay", type=number, metavar="X", help="factor each epoch (default 1)")
     add("--l2", type=number, metavar="X", help="weight of the kernels' squares (default 1e-5)")
     add("--seed", type=whole_number, metavar="N", help="of weights and order (default 0)")
     add("--validation-steps", type=positive, metavar="N", help="batches, at most (default 1024)")

@@ -169,7 +169,10 @@ def test_the_papers_lists():
     [
         ("filter_type,string\nlabel,Bell\n", "lacks the column accept_reject"),
         ("filter_type,accept_reject,string\n", "has no rule"),
-        ("filter_type,accept_reject,string\ntag,accept,Bell\n", "label or ytid, got 'tag'"),
+        (
+            "# ours\nfilter_type,accept_reject,string\n\nlabel,accept,Bell\ntag,accept,Bell\n",
+            "line 5: .* label or ytid, got 'tag'",
+        ),
         ("filter_type,accept_reject,string\nlabel,yes,Bell\n", "accept or reject, got 'yes'"),
         ("filter_type,accept_reject,string\nlabel,accept\n", "needs a label or an id .*, got none"),
         (

@@ -12,7 +12,8 @@ def test_the_paper():
     """Facts of l3embedding's jobs: 300 epochs of 4096 batches of 64 are 78.6 million pairs."""
     paper = PRESETS["paper"]
     assert paper.samples == 78_643_200
-    assert (paper.learning_rate, paper.l2, paper.seed) == (1e-5, 1e-5, 20180216)
+    assert (paper.learning_rate, paper.learning_rate_decay) == (1e-5, 1.0)
+    assert (paper.l2, paper.seed) == (1e-5, 20180216)
     kept = [step for step in range(1, paper.steps + 1) if paper.keeps_checkpoint(step)]
     assert kept == [epoch * 4096 for epoch in range(10, 301, 10)]
 
@@ -32,6 +33,8 @@ def test_a_checkpoint_is_kept_after_the_step_that_reaches_it():
         ("batch_size", -1, "batch_size"),
         ("learning_rate", 0.0, "learning_rate: needs a number above 0"),
         ("learning_rate", float("nan"), "learning_rate"),
+        ("learning_rate_decay", 0.0, "learning_rate_decay: needs a number above 0, at most 1"),
+        ("learning_rate_decay", 1.1, "learning_rate_decay"),
         ("l2", -1e-5, "l2"),
         ("seed", -1, "seed"),
         ("seed", 2**32, "seed"),

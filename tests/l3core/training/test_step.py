@@ -304,3 +304,24 @@ def test_two_devices(script, tmp_path):
         check=False,
     )
     assert said.stdout.splitlines()[-1:] == ["as it should be"], said.stderr[-3000:]
+
+
+def test_the_rate_gets_less_after_each_epoch_and_a_resumed_training_knows(batches):
+    """The same gradients change the weights by half as much in the second epoch."""
+    settings = replace(SETTINGS, steps_per_epoch=1, learning_rate_decay=0.5)
+    strategy = tf.distribute.get_strategy()
+    constant, lessened, resumed = (Trainer(each, strategy) for each in (SETTINGS, settings, settings))
+    for trainer in (constant, lessened):
+        trainer.train(batches[0])
+    first = constant.weights()
+    for name, value in lessened.weights().items():
+        np.testing.assert_array_equal(value, first[name], err_msg=name)
+    resumed.restore(lessened.weights(), lessened.optimizer(), where="here")
+    for trainer in (constant, lessened, resumed):
+        trainer.train(batches[1])
+    changed = constant.weights()["fusion/kernel"] - first["fusion/kernel"]
+    less = lessened.weights()["fusion/kernel"] - first["fusion/kernel"]
+    assert np.abs(changed).max() > 1e-4
+    np.testing.assert_allclose(less, changed / 2, atol=1e-7)
+    for name, value in resumed.weights().items():
+        np.testing.assert_array_equal(value, lessened.weights()[name], err_msg=name)
