@@ -185,7 +185,7 @@ def _write_sound(folder: str, seed: int, number: int, of: int, fold: int) -> Non
 
     generator = _generator(seed, OF_SOUND, number)
     kind = int(generator.integers(len(KINDS)))
-    toy = draw_toy(generator, kind=kind, step=of % PITCHES, noise=of // PITCHES)
+    toy = draw_toy(generator, kind=kind, step=of // NOISES, noise=of % NOISES)
     sound = sound_of(toy, round(SOUND_S * RATE_HZ), 1.0, generator)
     file = io.BytesIO()
     soundfile.write(file, sound, RATE_HZ, format="WAV", subtype="PCM_16")
