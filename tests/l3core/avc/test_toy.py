@@ -96,17 +96,17 @@ def test_no_sound_of_a_fold_is_in_a_video_or_another_fold(corpus):
 
 
 def test_all_kinds_pitches_and_noises_come_as_often():
-    found = toys_of(ToySettings(videos=360))
+    found = toys_of(ToySettings(videos=300))
     pairs = [(toy.kind, round(toy.pitch), round(toy.noise)) for toy in found]
     assert {pairs.count(pair) for pair in pairs} == {2}
-    assert len(set(pairs)) == len(KINDS) * PITCHES * NOISES == 180
+    assert len(set(pairs)) == len(KINDS) * PITCHES * NOISES == 150
     # so few others fit a video that chance agreements are rare
     assert len({kind.name for kind in KINDS}) == len(KINDS) == 10
 
 
-@pytest.mark.parametrize(("kind", "pitch"), [(0, 0.0), (1, 5.0), (4, 2.0)])
+@pytest.mark.parametrize(("kind", "pitch"), [(0, 0.0), (1, 4.0), (4, 2.0)])
 def test_hue_tells_pitch(kind, pitch):
-    """The most colourful pixels of a frame, and the lowest strong partial of the sound."""
+    """The most colourful pixels of a frame, and the strongest partial of the sound."""
     with av.open(io.BytesIO(video_of(kind, pitch))) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24").reshape(-1, 3)
         container.seek(0)
@@ -116,28 +116,38 @@ def test_hue_tells_pitch(kind, pitch):
     assert saturation > 0.6
     assert hue == pytest.approx(hue_of(pitch), abs=0.03)
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
-    strong = np.flatnonzero(spectrum > 0.3 * spectrum.max())[0] * 48_000 / len(sound)
+    strong = spectrum.argmax() * 48_000 / len(sound)
     assert strong == pytest.approx(frequency_of(pitch), rel=0.02)
 
 
+@pytest.mark.parametrize(("pitch", "beats_hz"), [(0.0, 1.5), (2.0, 6.0), (4.0, 24.0)])
+def test_pitch_tells_how_fast_it_beats(pitch, beats_hz):
+    """The strongest swelling of the sound's power."""
+    sound = sound_of(Toy(0, pitch, 0.2), 96_000, 1.0, np.random.default_rng(0)).astype(float)
+    power = (sound**2).reshape(-1, 480).sum(axis=1)
+    swelling = np.abs(np.fft.rfft(power - power.mean()))
+    assert swelling.argmax() / 2 == pytest.approx(beats_hz, abs=0.5)
+
+
 def test_the_background_tells_how_loud_the_noise_is():
-    """Between the partials of a sine there is noise only."""
+    """What the noise adds to the same tone, against that."""
 
     def background_and_noise_db(noise):
         with av.open(io.BytesIO(video_of(0, 0.0, noise))) as container:
             picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
         grey = np.ptp(picture, axis=2) < 40
-        sound = sound_of(Toy(0, 0.0, noise), 48_000, 1.0, np.random.default_rng(0)).astype(float)
-        power = np.abs(np.fft.rfft(sound * np.hanning(48_000))) ** 2
-        return picture[grey].mean(), 10 * np.log10(power[400:].sum() / power.sum())
+        tone, both = (
+            sound_of(Toy(0, 0.0, level), 48_000, 1.0, np.random.default_rng(0)).astype(float)
+            for level in (-10.0, noise)
+        )
+        return picture[grey].mean(), 20 * np.log10((both - tone).std() / tone.std())
 
     dark, quiet_db = background_and_noise_db(0.0)
     bright, loud_db = background_and_noise_db(2.0)
     assert dark == pytest.approx(25, abs=10)
     assert bright == pytest.approx(230, abs=10)
-    # the noise against all of the sound: -35 dB, and -5 dB of 1 + 10^-0.5
-    assert quiet_db == pytest.approx(-35, abs=1)
-    assert loud_db == pytest.approx(-5 - 10 * np.log10(1 + 10**-0.5), abs=1)
+    assert quiet_db == pytest.approx(-36, abs=1)
+    assert loud_db == pytest.approx(0, abs=1)
 
 
 def test_kinds_look_and_sound_different():
@@ -169,8 +179,7 @@ def test_there_is_noise_in_the_sound_and_it_never_clips():
             generator,
         )
         assert np.abs(sound).max() < 32_767
-        assert np.std(sound) > 500
-        assert (np.diff(sound[:100]) != 0).mean() > 0.9
+        assert np.std(sound) > 300
 
 
 def test_a_corpus_that_is_there_is_left_alone(corpus, monkeypatch):
