@@ -128,8 +128,8 @@ def streams_of(container: "InputContainer") -> tuple[Any, Any]:
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether it is a picture of a record's sleeve; PyAV 14.0 does not tell."""
-    return bool(int(getattr(stream, "disposition", 0)) & ATTACHED_PICTURE)
+    """Whether it is a picture of a record's sleeve."""
+    return bool(stream.disposition.value & ATTACHED_PICTURE)  # PyAV 15's is no number
 
 
 def look(file: IO[bytes]) -> Looked:
