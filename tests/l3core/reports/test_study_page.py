@@ -170,3 +170,11 @@ def test_a_study_of_one_embedding_has_no_figures(tmp_path):
         assert seen.page.locator("svg").count() == 0
         assert len(rows_of(seen, "All cells")) == 1
         assert seen.complaints == []
+
+
+def test_a_study_of_checkpoints_has_no_table_2(tmp_path):
+    only = page_of(tmp_path, "[datasets.esc50]\n" + CHECKPOINTS)
+    with opened(only) as seen:
+        titles = seen.page.locator("h2").all_inner_texts()
+        assert "Figure 4: Amount of training" in titles
+        assert not [title for title in titles if "Table 2" in title]
