@@ -2,10 +2,10 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 
-from l3core.errors import RunError
+from l3core.errors import RunError, UsageError
 from l3core.table.layout import TablePaths
 from l3core.table.lock import holding, lost_to
 
@@ -24,6 +24,7 @@ def alone_in(root: str) -> Iterator[Callable[[], None]]:
 
     Raises:
         BusyError: another run has it and may be alive.
+        UsageError: nothing can be written there.
     """
     paths = TablePaths(root)
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -32,5 +33,10 @@ def alone_in(root: str) -> Iterator[Callable[[], None]]:
         if other := lost_to(paths, LOCK, run_id):
             raise RunError(f"run {other} has taken {root} over, since this one was silent for too long")
 
-    with holding(paths, LOCK, run_id):
+    with ExitStack() as held:
+        try:
+            held.enter_context(holding(paths, LOCK, run_id))
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"--output {root}: cannot write there: {reason}") from None
         yield hold

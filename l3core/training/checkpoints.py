@@ -143,8 +143,9 @@ class Checkpoints:
             found = int(which) if which.isascii() and which.isdigit() else None
         there = self.all()
         if found not in there:
-            known = ", ".join(map(str, there)) or "none"
-            raise UsageError(f"{self._root} has no checkpoint {which}: best, latest, or one of {known}")
+            words = [] if which in ("best", "latest") or not there else ["best", "latest"]
+            known = ", ".join([*words, *map(str, there)]) or "none"
+            raise UsageError(f"{self._root} has no checkpoint {which}; there is: {known}")
         return int(found)
 
     def state(self, samples: int) -> State:

@@ -192,8 +192,8 @@ class _Training:
         accuracy, loss = judged.correct / judged.pairs, judged.loss / judged.pairs
         if not math.isfinite(loss):
             raise RunError(
-                f"step {state.step}: the loss of the validation is no number ({loss:g}). A lower "
-                "--learning-rate, or --precision float32, may help; the last checkpoint is as it was"
+                f"step {state.step}: the loss of the validation is no number ({loss:g}). "
+                f"{self._advice()}"
             )
         state.epochs += 1
         if state.best is None or accuracy > state.best.validation_accuracy:
@@ -243,9 +243,15 @@ class _Training:
         before.save(self._state, self._trainer.weights(), self._trainer.optimizer())
         return RunError(
             f"step {self._state.step + 1}: the loss or its gradient is no number (loss "
-            f"{figures.loss:g}); its pairs, and the weights before it, are in {self._paths.nan}. A "
-            "lower --learning-rate, or --precision float32, may help; the last checkpoint is as it was"
+            f"{figures.loss:g}); its pairs, and the weights before it, are in {self._paths.nan}. "
+            f"{self._advice()}"
         )
+
+    def _advice(self) -> str:
+        """What may help against no numbers, and what is left."""
+        precision = "" if self._settings.precision == "float32" else ", or --precision float32,"
+        left = "" if self._checkpoints.latest() is None else "; the last checkpoint is as it was"
+        return f"A lower --learning-rate{precision} may help, in another --output{left}"
 
 
 def check_corpus(corpus: Corpus) -> None:

@@ -106,8 +106,12 @@ def read_identity(paths: OutputPaths) -> Identity | None:
     """
     try:
         found = read_json(paths.identity)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise UsageError(
+            f"{paths.identity} cannot be: there is a file where its folder should be"
+        ) from None
     if found.get("layout") != LAYOUT_VERSION:
         raise TableError(
             f"{paths.identity} has layout {found.get('layout')!r}, this l3flow knows {LAYOUT_VERSION}"

@@ -95,7 +95,7 @@ class TrainingSettings:
     def keeps_checkpoint(self, step: int) -> bool:
         """Whether the checkpoint after a step is one of those that are kept."""
         now, before = step * self.batch_size, (step - 1) * self.batch_size
-        return now // self.checkpoint_samples > before // self.checkpoint_samples
+        return step > 0 and now // self.checkpoint_samples > before // self.checkpoint_samples
 
 
 def _hold(field: str, value: object, fine: bool, what: str) -> None:

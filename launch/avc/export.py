@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from l3core.errors import UsageError
 from launch.exits import DONE
 from launch.options import Parser, add_output_flags, naming, writing_to
 from launch.words import printable
@@ -58,6 +59,12 @@ def run(argv: Sequence[str], parser: Parser) -> int:
     return DONE
 
 
+def _place(uri: str) -> str:
+    from l3core import storage
+
+    return storage.absolute_folder(uri)
+
+
 def _export(args: argparse.Namespace) -> dict[str, Any]:
     from l3core import storage
     from l3core.training import exporting
@@ -71,12 +78,16 @@ def _export(args: argparse.Namespace) -> dict[str, Any]:
         if places[flag]:
             with naming(flag):
                 refuse_web(places[flag])
+    card = f"{args.output}.md"
+    if args.vision and _place(args.vision) in (_place(args.output), _place(card)):
+        raise UsageError(
+            f"--vision {args.vision}: that is where --output, or its card, goes; name another"
+        )
     with naming("--training"):
         training = open_training(args.training)
     with naming("--checkpoint"):
         samples = training.checkpoints.find(args.checkpoint)
     made = exporting.export_training(training, samples, name=args.output, vision=bool(args.vision))
-    card = f"{args.output}.md"
     with writing_to("--output", args.output):
         storage.write_bytes(args.output, made.audio)
         storage.write_bytes(card, made.card.encode())

@@ -90,9 +90,13 @@ def build_parser(prog: str) -> Parser:
         type=positive,
         default=RESOLUTION,
         metavar="PIXELS",
-        help=f"of the smaller side, the largest up to it (default {RESOLUTION}; 256 are used)",
+        help=f"of the smaller side, the largest up to it (default {RESOLUTION}; 256 are cut from)",
     )
-    add("--url-template", metavar="URL", help="with {id} for a video's id (default YouTube's)")
+    add(
+        "--url-template",
+        metavar="URL",
+        help="with {id} for a video's id, at a server that gives ranges of bytes (default YouTube's)",
+    )
     add_output_flags(parser)
     return parser
 

@@ -27,7 +27,13 @@ def build_parser(prog: str) -> Parser:
     add = parser.add_argument
     add("--corpus", required=True, metavar="URI", help="what l3flow avc sample has written")
     add("--split", choices=SPLITS, default="train", help="whose pairs are shown (default train)")
-    add("--pairs", type=positive, default=24, metavar="N", help="that are shown (default 24)")
+    add(
+        "--pairs",
+        type=positive,
+        default=24,
+        metavar="N",
+        help="that are shown (default 24, at most 500)",
+    )
     add("--seed", type=whole_number, default=0, metavar="N", help="of what is drawn (default 0)")
     add("--output", default="inspect.html", metavar="FILE", help="the page (default inspect.html)")
     add_output_flags(parser)

@@ -22,7 +22,7 @@ l3flow avc fetch.
 
 Segments and ontology are AudioSet's files: research.google.com/audioset/download.html and
 github.com/audioset/ontology. Rules are the paper's lists, or a CSV file with the columns filter_type
-(label or ytid), accept_reject, include_children and string.
+(label or ytid), accept_reject (accept or reject), include_children (true or false) and string.
 
 include_children takes all that is below a label in the ontology. In the code of the paper it had no
 effect; --children as-published repeats that.

@@ -179,7 +179,10 @@ def _preview(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Co
             f"{settings.epochs} epochs of {settings.steps_per_epoch:,} steps of {settings.batch_size} "
             f"pairs: {settings.samples:,} pairs, each {settings.samples / pairs:.3g} times"
         )
-        print(f"goes on after step {step:,} of {settings.steps:,}" if step else "begins from the start")
+        if not 0 < step < settings.steps:
+            print("it is finished" if step else "begins from the start")
+        else:
+            print(f"goes on after step {step:,} of {settings.steps:,}")
     return DONE
 
 

@@ -87,6 +87,10 @@ class _Shown(NamedTuple):
         return self.step > self.first
 
 
+def _speed(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def describe(shown: _Shown, seconds: float) -> str:
     """How far it is, in words."""
     epoch = f"epoch {shown.epoch} of {shown.epochs}"
@@ -97,7 +101,7 @@ def describe(shown: _Shown, seconds: float) -> str:
     rate = (shown.step - shown.first) / max(seconds, POLL_S)
     left = (shown.steps - shown.step) / rate
     return (
-        f"{epoch}, {rate * shown.pairs_a_step:,.0f} pairs/s, loss {shown.loss:.4f}, accuracy "
+        f"{epoch}, {_speed(rate * shown.pairs_a_step)} pairs/s, loss {shown.loss:.4f}, accuracy "
         f"{percent(shown.accuracy)}, {duration(left)} left"
     )
 
@@ -131,7 +135,7 @@ class Screen(Watcher):
         """See `Watcher`."""
         epoch = min(state.epochs + 1, self._settings.epochs)
         self._shown = self._shown._replace(step=state.step, first=state.step, epoch=epoch)
-        if state.step:
+        if 0 < state.step < self._settings.steps:
             self._say(f"goes on after step {state.step:,} of {self._settings.steps:,}")
 
     def stepped(self, step: int, figures: "Figures") -> None:
@@ -188,6 +192,6 @@ def epoch_in_words(row: "Row", best: "Best | None", epochs: int) -> str:
     mark = ", the best so far" if best is not None and best.epoch == row.epoch else ""
     return (
         f"epoch {row.epoch} of {epochs}: loss {row.loss:.4f}, accuracy {percent(row.accuracy)}, "
-        f"validation accuracy {told}{mark}; {row.samples_per_s:,.0f} pairs/s, waited for pairs "
+        f"validation accuracy {told}{mark}; {_speed(row.samples_per_s)} pairs/s, waited for pairs "
         f"{percent(row.wait_share)} of the time"
     )

@@ -64,7 +64,7 @@ def test_json_checkpoints_and_the_vision_network(training, tmp_path, capsys):
     ("change", "message"),
     [
         ({"--training": "nowhere"}, "--training no training at nowhere: l3flow avc train makes one"),
-        ({"--checkpoint": "77"}, "has no checkpoint 77: best, latest, or one of 320, 640"),
+        ({"--checkpoint": "77"}, "has no checkpoint 77; there is: best, latest, 320, 640"),
         ({"--output": "https://example.org/w.h5"}, "--output"),
         ({"--output": "/dev/null/w.h5"}, "--output /dev/null/w.h5: cannot write there"),
     ],
@@ -75,6 +75,14 @@ def test_wrong_use(training, tmp_path, capsys, change, message):
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["w.h5", "w.h5.md", "there/../w.h5"])
+def test_vision_does_not_go_where_audio_or_its_card_goes(training, tmp_path, capsys, name):
+    more = ("--output", tmp_path / "w.h5", "--vision", tmp_path / name)
+    assert export("--training", training, *more) == 2
+    assert "where --output, or its card, goes; name another" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

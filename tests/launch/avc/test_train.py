@@ -11,6 +11,7 @@ import pytest
 from l3core.errors import UsageError
 from l3core.training.settings import PRESETS
 from launch.avc.train import build_parser, settings_of
+from launch.avc.train_screen import _speed
 from launch.main import main
 from tests.pairs import make_corpus
 from tests.processes import killed_at_end
@@ -71,7 +72,7 @@ def test_it_tells_how_it_goes_and_ends(corpus, tmp_path, capsys):
         tmp_path / "latest"
     )  # as if a save had been killed
     assert main(options(corpus, output, "--dry-run")) == 0
-    assert "goes on after step 6 of 6" in capsys.readouterr().out
+    assert "it is finished" in capsys.readouterr().out
     assert main(options(corpus, output, "--dry-run", "--devices", "cpu:0", "cpu:1")) == 2
     assert "--devices: 2 here" in capsys.readouterr().err
     latest.rename(tmp_path / "out" / "latest.json")
@@ -117,6 +118,26 @@ def test_what_is_wrong_is_a_line(corpus, tmp_path, capsys):
         assert match in found.err
         assert found.err.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_an_output_that_is_a_file_is_a_line(corpus, tmp_path, capsys, more):
+    (tmp_path / "out").write_bytes(b"")
+    assert main(options(corpus, tmp_path / "out", *more)) == 2
+    err = capsys.readouterr().err
+    assert "training.json cannot be: there is a file where its folder should be" in err
+    assert err.count("\n") == 1
+
+
+def test_an_output_that_cannot_be_written_is_a_line(corpus, capsys):
+    assert main(options(corpus, "/proc/out")) == 2
+    err = capsys.readouterr().err
+    assert "--output /proc/out: cannot write there: No such file or directory" in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_slow_has_a_rate_too():
+    assert [_speed(rate) for rate in (0.274, 1.42, 31.6, 1497.0)] == ["0.27", "1.4", "32", "1,497"]
 
 
 def test_ctrl_c_keeps_what_was_done(corpus, tmp_path):
