@@ -163,7 +163,7 @@ def test_its_best_checkpoint_is_what_was_validated(whole, corpus):
     model = training.model(best.samples)
     kernel = training.checkpoints.weights(best.samples)["match/kernel"]
     assert np.array_equal(model.get_layer("match").kernel.numpy(), kernel)
-    with pytest.raises(UsageError, match=r"no checkpoint 41: best, latest, or one of .*40"):
+    with pytest.raises(UsageError, match=r"no checkpoint 41; there is: best, latest, .*40"):
         training.checkpoints.find("41")
 
 
