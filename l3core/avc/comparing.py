@@ -1,11 +1,12 @@
 """The input of a run and the ledger of the corpus, compared: what is to be sampled, and what is not.
 
 Pairs that are there are made anew only from videos that are there, too: a file of pairs that also holds
-a video which the input does not have any more stays as it is, until that one is pruned.
+a video which the input does not have any more stays as it is, until that one is pruned. A file that is
+lost is made anew from what there is.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from l3core.avc.corpus import SPLITS
@@ -40,6 +41,7 @@ class Compared:
         split_of: tells the split of an id.
         rules: of the run.
         group_of: tells the recording that an id is of.
+        lost: files of pairs that are not there, or not whole.
 
     Attributes:
         todo: id -> video that is to be sampled.
@@ -55,11 +57,13 @@ class Compared:
         split_of: SplitOf,
         rules: Rules,
         group_of: GroupOf = alone,
+        lost: Collection[str] = (),
     ) -> None:
         self._known = known
         self._split_of = split_of
         self._group_of = group_of
         self._rules = rules
+        self._lost = lost
         self._listed: dict[str, StoredObject] = {}
         self._absent: set[str] = set()
         self._gone: set[str] = set()
@@ -131,7 +135,9 @@ class Compared:
         """
         if self._rules.prune:
             return
-        for rows in self._files().values():
+        for path, rows in self._files().items():
+            if path in self._lost:
+                continue
             stay = [row for row in rows if self._stays(row)]
             if len(stay) == len(rows) or all(row.video_id in self._listed for row in stay):
                 continue
@@ -184,6 +190,10 @@ class Compared:
         """
         files = self._files()
         for path in [path for path, rows in files.items() if not all(map(self._stays, rows))]:
+            self._dissolve(path, files.pop(path))
+        for path in [path for path in files if path in self._lost]:
+            listed = sum(row.video_id in self._listed for row in files[path])
+            self.counts.update({"unchanged": -listed, "lost": listed})
             self._dissolve(path, files.pop(path))
         for split in SPLITS:
             left = {

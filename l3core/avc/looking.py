@@ -9,6 +9,7 @@ from l3core.avc.records import Pair, parse, read_records
 from l3core.errors import DamagedError
 
 MOST_FILES = 4  # each is read as a whole
+_ADVICE = "; if it is removed, l3flow avc sample makes its pairs anew"
 
 
 class Drawn(NamedTuple):
@@ -45,10 +46,19 @@ def draw_pairs(corpus: Corpus, *, split: str, count: int, seed: int) -> Drawn:
     for file in chosen:
         own = [places[each][1] for each in wanted if places[each][0] is file]
         if own:
-            records = read_records(corpus.uri(file))
-            if len(records) != file.pairs:
-                raise DamagedError(
-                    f"{corpus.uri(file)} is damaged: it has {len(records)} pairs of {file.pairs}"
-                )
+            records = _records(corpus, file)
             found += [parse(records[place]) for place in own]
     return Drawn(found, chosen)
+
+
+def _records(corpus: Corpus, file: RecordFile) -> list[bytes]:
+    """Those of a file that is as it was committed."""
+    uri = corpus.uri(file)
+    try:
+        records = read_records(uri)
+    except DamagedError as error:
+        raise DamagedError(f"{error}{_ADVICE}") from None
+    if len(records) != file.pairs:
+        counts = f"has {len(records)} pairs, and the corpus says {file.pairs}"
+        raise DamagedError(f"{uri} is damaged: it {counts}{_ADVICE}")
+    return records

@@ -1,9 +1,11 @@
 """What a run of `avc sample` does: the input and the ledger compared, and cut into shards."""
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from l3core import storage
 from l3core.ahead import do_all
 from l3core.avc.comparing import Compared, Rules
 from l3core.avc.corpus import SPLITS, Corpus
@@ -124,7 +126,7 @@ def make_plan(
     Raises:
         UsageError: an object lies elsewhere.
     """
-    compared = Compared(known, split_of, rules, group_of)
+    compared = Compared(known, split_of, rules, group_of, _lost(paths, corpus))
     for listed in listing:
         compared.add(clip_id_of(listed.uri, root), listed)
     compared.look_for_gone()
@@ -143,9 +145,19 @@ def make_plan(
         rows=tuple(row._replace(run_id=run_id) for row in compared.rows.values()),
         files_removed=tuple(sorted(compared.removed)),
         dropped=tuple(sorted(compared.dropped)),
-        counts=dict(compared.counts),
+        counts={kind: count for kind, count in compared.counts.items() if count},
     )
     return Planned(plan, {shard.name: videos for shard, videos in shards.items()})
+
+
+def _lost(paths: CorpusPaths, corpus: Corpus | None) -> frozenset[str]:
+    """Files of pairs that are not there as they were committed, by their sizes."""
+    files = corpus.files if corpus else ()
+    sizes: dict[str, int] = {}
+    for folder in {posixpath.dirname(file.path) for file in files}:
+        below = storage.sizes_below(paths.at(folder))
+        sizes |= {posixpath.join(folder, name): size for name, size in below.items()}
+    return frozenset(file.path for file in files if sizes.get(file.path) != file.size_bytes)
 
 
 def _cut(

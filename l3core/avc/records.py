@@ -87,7 +87,7 @@ def read_records(uri: str) -> list[bytes]:
         with storage.reading(uri) as file:
             return list(frames(file))
     except FileNotFoundError:
-        raise DamagedError(f"{uri} is missing: restore it, or sample into a fresh folder") from None
+        raise DamagedError(f"{uri} is missing") from None
     except ValueError as error:
         raise DamagedError(f"{uri} is damaged: {error}") from None
 

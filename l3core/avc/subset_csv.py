@@ -84,17 +84,34 @@ def read_files(uri: str) -> Files:
     Raises:
         UsageError: it is no subset.
     """
+    segments, splits = _read(uri)
+    if len(splits) < len({segment.video for segment in segments}):
+        raise UsageError(f"{uri} is no subset: needs the columns {', '.join(COLUMNS)}")
+    videos = {name: times.video for name, times in file_names(segments).items()}
+    return Files({name: splits[video] for name, video in videos.items()}, videos)
+
+
+def read_named(uri: str) -> dict[str, Times]:
+    """What is to be fetched of a subset, or of AudioSet's own lists, by the names of its files.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return file_names(_read(uri)[0])
+
+
+def _read(uri: str) -> tuple[list[Segment], dict[str, str]]:
+    """The segments of a list, and video -> split if it has splits."""
     splits: dict[str, str] = {}
     segments = []
     for number, segment, split in read_lines(uri):
+        segments.append(segment)
         if split is None:
-            raise UsageError(f"{uri} is no subset: needs the columns {', '.join(COLUMNS)}")
+            continue
         if split not in SPLITS:
             wrong = f"split needs {', '.join(SPLITS)}, got {split[:SHOWN]!r}"
             raise UsageError(f"{uri} line {number}: {wrong}")
         if splits.setdefault(segment.video, split) != split:
             wrong = f"{segment.video} needs one split, got {splits[segment.video]} and {split}"
             raise UsageError(f"{uri} line {number}: {wrong}")
-        segments.append(segment)
-    videos = {name: times.video for name, times in file_names(segments).items()}
-    return Files({name: splits[video] for name, video in videos.items()}, videos)
+    return segments, splits

@@ -137,11 +137,10 @@ def run(argv: Sequence[str], parser: Parser) -> int:
 
 def _named(subset: str, limit: int | None) -> dict[str, "Times"]:
     """What is to be there in the end."""
-    from l3core.avc.audioset import read_segments
-    from l3core.avc.subset_csv import file_names
+    from l3core.avc.subset_csv import read_named
     from l3core.errors import UsageError
 
-    named = file_names(read_segments(subset))
+    named = read_named(subset)
     if not named:
         raise UsageError(f"{subset}: no segment in it")
     return dict(list(named.items())[:limit])
@@ -251,3 +250,7 @@ def _print(facts: dict[str, Any]) -> None:
     for words, counts in (("not to be had", lost), ("not asked for again", facts["not_asked_again"])):
         if counts:
             print(f"{words}: " + ", ".join(f"{status} {count}" for status, count in counts.items()))
+    if lost:
+        from l3core.avc.fetch_ledger import FOLDER
+
+        print(printable(f"why: {facts['output']}/{FOLDER}"))

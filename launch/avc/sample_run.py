@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
+from l3core import storage
 from l3core.avc.commit import clear_away
 from l3core.avc.corpus import Corpus, load_corpus
 from l3core.avc.layout import FINE, LOCK, CorpusPaths
@@ -113,6 +114,8 @@ def _plan(
     listing = asked.listing(args)
     first = list(islice(listing, 1))
     if not (first or args.allow_empty):
+        if asked.paths.root in map(storage.absolute_folder, args.input):
+            raise UsageError(f"--output {args.output} is the input, too: name another folder")
         raise UsageError(
             f"--input {' '.join(args.input)} matches no file; --allow-empty makes that no error"
         )

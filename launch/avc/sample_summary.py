@@ -38,7 +38,8 @@ def print_summary(
             "listed any more; --prune drops those"
         )
     elif plan.empty:
-        print("nothing to do: every video is in the corpus as it is")
+        known = "every video is in the corpus as it is" if plan.counts else "there is no video"
+        print(f"nothing to do: {known}")
     if not plan.empty:
         _print_sampled(plan, record)
         _print_trouble(corpus, plan.run_id)

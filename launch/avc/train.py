@@ -179,16 +179,18 @@ def _preview(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Co
             f"{settings.epochs} epochs of {settings.steps_per_epoch:,} steps of {settings.batch_size} "
             f"pairs: {settings.samples:,} pairs, each {settings.samples / pairs:.3g} times"
         )
-        if not 0 < step < settings.steps:
-            print("it is finished" if step else "begins from the start")
+        if facts["done_epochs"] >= settings.epochs:
+            print(f"it is finished, after {facts['done_epochs']:,} epochs")
         else:
-            print(f"goes on after step {step:,} of {settings.steps:,}")
+            print(
+                f"goes on after step {step:,} of {settings.steps:,}" if step else "begins from the start"
+            )
     return DONE
 
 
 def _plan(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Corpus") -> dict[str, Any]:
     from l3core import storage
-    from l3core.training.checkpoints import Checkpoints
+    from l3core.training.checkpoints import Checkpoints, State
     from l3core.training.loop import check_corpus
     from l3core.training.output import OutputPaths, check_identity, identity_for
 
@@ -196,8 +198,13 @@ def _plan(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Corpu
     root = storage.absolute_folder(args.output)
     wanted = identity_for(settings, corpus, replicas=len(args.devices) or None)
     check_identity(OutputPaths(root), wanted)
+    if args.devices:
+        from l3core.training.devices import strategy_of  # it loads TensorFlow, to know what there is
+
+        strategy_of(args.devices, batch_size=settings.batch_size)
     checkpoints = Checkpoints(root)
     latest = checkpoints.latest()
+    state = State() if latest is None else checkpoints.state(latest)
     valid = sum(file.pairs for file in corpus.of_split("valid"))
     return {
         "settings": settings.as_json(),
@@ -207,5 +214,6 @@ def _plan(args: argparse.Namespace, settings: "TrainingSettings", corpus: "Corpu
         "validation_pairs": min(valid, settings.validation_steps * settings.batch_size),
         "samples": settings.samples,
         "steps": settings.steps,
-        "done_steps": 0 if latest is None else checkpoints.state(latest).step,
+        "done_steps": state.step,
+        "done_epochs": state.epochs,
     }

@@ -135,7 +135,7 @@ class Screen(Watcher):
         """See `Watcher`."""
         epoch = min(state.epochs + 1, self._settings.epochs)
         self._shown = self._shown._replace(step=state.step, first=state.step, epoch=epoch)
-        if 0 < state.step < self._settings.steps:
+        if state.step and state.epochs < self._settings.epochs:
             self._say(f"goes on after step {state.step:,} of {self._settings.steps:,}")
 
     def stepped(self, step: int, figures: "Figures") -> None:

@@ -183,6 +183,38 @@ def test_no_pair_is_lost_without_prune(run, videos, tmp_path):
     assert run().plan.empty
 
 
+@pytest.mark.parametrize("damage", ["removed", "cut off"])
+def test_a_file_that_is_lost_is_made_anew(small_files, run, videos, tmp_path, damage):
+    """Its pairs are the same again, and those of the other files stay as they are."""
+    run().all()
+    before = corpus_at(tmp_path)
+    lost, *others = before.files
+    path = tmp_path / "corpus" / lost.path
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut off":
+        path.write_bytes(content[:-1])
+    plan = run()
+    assert plan.plan.counts == {"unchanged": 8, "lost": 4}
+    assert plan.plan.files_removed == (lost.path,)
+    assert plan.all()["videos"] == {"ok": 4}
+    after = corpus_at(tmp_path)
+    assert set(others) <= set(after.files)
+    (made,) = set(after.files) - set(others)
+    assert (tmp_path / "corpus" / made.path).read_bytes() == content
+    assert made.sha256 == lost.sha256
+    assert run().plan.empty
+
+
+def test_a_lost_file_of_a_video_that_is_gone_is_made_anew_without_it(run, videos, tmp_path):
+    run().all()
+    (lost,) = corpus_at(tmp_path).files
+    (tmp_path / "corpus" / lost.path).unlink()
+    (videos / "03.mp4").unlink()
+    assert run().all()["videos"] == {"ok": 11, "vanished": 1}
+    assert balanced(corpus_at(tmp_path)) == {f"{n:02}.mp4" for n in range(12) if n != 3}
+
+
 def test_a_forbidden_video_changes_no_corpus(run, videos, tmp_path):
     """A training that goes on holds the digest against its own."""
     (videos / "bad.mp4").write_text("bad forbidden")

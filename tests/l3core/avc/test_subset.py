@@ -11,7 +11,7 @@ from l3core.avc.audioset import Segment, read_segments
 from l3core.avc.ontology import Ontology, read_ontology
 from l3core.avc.rules import Chooser, Rule, read_rules
 from l3core.avc.subset import choose, split_videos
-from l3core.avc.subset_csv import Times, file_names, read_files, write_subset
+from l3core.avc.subset_csv import Times, file_names, read_files, read_named, write_subset
 from l3core.errors import UsageError
 
 HEADER = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=2\n"
@@ -272,6 +272,17 @@ def test_no_subset(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             read_files(written(tmp_path, content))
+
+
+def test_what_is_fetched_is_of_a_subset_or_of_audiosets_own_lists(tmp_path):
+    assert list(read_named(written(tmp_path, NAMED + "x,0,1,a\n"))) == ["x"]
+    assert list(read_named(written(tmp_path, SUBSET + "x,0,1,a,train\n"))) == ["x"]
+    for content, message in (
+        (SUBSET + "x,0,1,a,dev\n", "line 2: split needs train, valid, test, got 'dev'"),
+        (SUBSET + "x,0,1,a,train\nx,2,3,a,test\n", "line 3: x needs one split"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_named(written(tmp_path, content))
 
 
 def test_the_name_of_each_file():

@@ -183,7 +183,8 @@ def test_the_summary_is_all_that_is_printed(done):
     assert lines[0] == f"{done.output}: 5 of 12 videos are there"
     assert lines[1].startswith("this run: 12 asked for, 5 fetched (")
     assert lines[2] == "not to be had: gone 1, forbidden 1, broken 4, failed 1"
-    assert len(lines) == 3
+    assert lines[3] == f"why: {done.output}/fetch-ledger"
+    assert len(lines) == 4
 
 
 def test_nothing_is_asked_twice(done):

@@ -218,6 +218,11 @@ def _sampled(source, factory):
 def test_nothing_that_matches_is_an_error(tmp_path, capsys):
     (tmp_path / "videos").mkdir()
     assert "matches no file" in refused(capsys, command(tmp_path / "videos", tmp_path))
+    assert "is the input, too: name another folder" in refused(
+        capsys, command(tmp_path / "corpus", tmp_path)
+    )
+    assert main(command(tmp_path / "videos", tmp_path, "--allow-empty")) == 0
+    assert "nothing to do: there is no video" in capsys.readouterr().out
     assert not (tmp_path / "corpus/runs").exists()
 
 

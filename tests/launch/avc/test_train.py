@@ -72,7 +72,7 @@ def test_it_tells_how_it_goes_and_ends(corpus, tmp_path, capsys):
         tmp_path / "latest"
     )  # as if a save had been killed
     assert main(options(corpus, output, "--dry-run")) == 0
-    assert "it is finished" in capsys.readouterr().out
+    assert "it is finished, after 2 epochs" in capsys.readouterr().out
     assert main(options(corpus, output, "--dry-run", "--devices", "cpu:0", "cpu:1")) == 2
     assert "--devices: 2 here" in capsys.readouterr().err
     latest.rename(tmp_path / "out" / "latest.json")
@@ -134,6 +134,15 @@ def test_an_output_that_cannot_be_written_is_a_line(corpus, capsys):
     err = capsys.readouterr().err
     assert "--output /proc/out: cannot write there: No such file or directory" in err
     assert err.count("\n") == 1
+
+
+def test_a_dry_run_looks_for_its_devices(corpus, tmp_path, capsys):
+    for names, match in (
+        (["cpu:0", "cpu:0"], "names a device twice"),
+        (["gpu:0"], "this machine has no"),
+    ):
+        assert main(options(corpus, tmp_path / "out", "--dry-run", "--devices", *names)) == 2
+        assert match in capsys.readouterr().err
 
 
 def test_what_is_slow_has_a_rate_too():
