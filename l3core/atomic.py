@@ -12,7 +12,8 @@ from typing import BinaryIO, cast
 
 import fsspec
 
-from l3core.stores import filesystem, is_disk, is_object_store, unwrapped
+from l3core.store_errors import unwrapped
+from l3core.stores import filesystem, is_disk, is_object_store
 
 # Seconds after which an empty file is what a dead process left.
 CLAIM_S = 60.0

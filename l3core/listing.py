@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
 from typing import NamedTuple
 
 import fsspec
@@ -24,12 +23,12 @@ from fsspec.utils import glob_translate
 
 from l3core.ahead import map_ahead
 from l3core.audio import EXTENSIONS
+from l3core.clip_ids import common_folder
 from l3core.errors import UsageError
 from l3core.storage import (
     StoredObject,
     absolute,
     as_text,
-    beginning_below,
     filesystem,
     named,
     read_bytes,
@@ -156,7 +155,7 @@ def _web_objects(urls: Iterable[str]) -> ListFile:
     from l3core.looks import Looks  # its client takes a moment to load
 
     found = tuple(sorted({object_url(each) for each in urls}, key=as_text))
-    return ListFile(_common_folder([folder_of(url) for url in found]), found, Looks())
+    return ListFile(common_folder([folder_of(url) for url in found]), found, Looks())
 
 
 def _read_list(name: str) -> ListFile:
@@ -181,7 +180,7 @@ def _read_list(name: str) -> ListFile:
         with _naming(name):
             return _web_objects(names)
     uris = tuple(sorted({absolute(each) for each in names}, key=as_text))
-    return ListFile(_common_folder([uri.rpartition("/")[0] for uri in uris]), uris)
+    return ListFile(common_folder([uri.rpartition("/")[0] for uri in uris]), uris)
 
 
 @contextmanager
@@ -286,35 +285,4 @@ def common_root(inputs: Iterable[Pattern | ListFile]) -> str:
     Raises:
         UsageError: they lie in different stores.
     """
-    return _common_folder([each.folder for each in inputs])
-
-
-def _common_folder(folders: Sequence[str]) -> str:
-    protocols = {uri.partition("://")[0] if "://" in uri else "" for uri in folders}
-    if len(protocols) > 1:
-        several = ", ".join(sorted(set(folders))[:3])
-        raise UsageError(f"the inputs lie in several stores ({several}): give --root")
-    protocol = protocols.pop()
-    prefix = f"{protocol}://" if protocol else ""
-    if prefix:  # a name may have an empty part
-        # a slash behind each part, so that the root of memory:// keeps its own
-        paths = [uri.removeprefix(prefix) for uri in folders]
-        split = [[part + "/" for part in path.split("/")] if path else [] for path in paths]
-        both = takewhile(lambda parts: parts[0] == parts[1], zip(min(split), max(split)))
-        shared = "".join(part for part, _ in both)
-        return prefix + (shared if shared in ("", "/") else shared.removesuffix("/"))
-    return posixpath.commonpath([path or "/" for path in folders])
-
-
-def clip_id_of(uri: str, root: str) -> str:
-    """An object's path below the table's root.
-
-    Raises:
-        UsageError: it lies elsewhere.
-    """
-    base = beginning_below(root)
-    if not uri.startswith(base):
-        raise UsageError(
-            f"{uri} is not below the table's root {root}; name files below it, or use another table"
-        )
-    return as_text(uri.removeprefix(base))
+    return common_folder([each.folder for each in inputs])

@@ -17,7 +17,8 @@ from l3core.errors import AudioError
 from l3core.logs import say
 from l3core.ranges import RangedFile
 from l3core.storage import StoredObject, as_text, describe
-from l3core.stores import filesystem, is_disk, is_object_store, unwrapped, within
+from l3core.store_errors import unwrapped
+from l3core.stores import filesystem, is_disk, is_object_store, within
 from l3core.urls import is_web
 
 _LOGGER = logging.getLogger("l3core")

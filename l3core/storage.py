@@ -20,8 +20,9 @@ from l3core.atomic import make_folder
 from l3core.atomic import write_bytes as write_bytes
 from l3core.atomic import writing as writing
 from l3core.checksums import checksum_in
+from l3core.store_errors import unwrapped
 from l3core.stores import filesystem as filesystem
-from l3core.stores import holds_any, is_disk, is_object_store, unwrapped
+from l3core.stores import holds_any, is_disk, is_object_store
 
 # No such file; a file where a folder should be; links in a circle; a name that is too long.
 NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})

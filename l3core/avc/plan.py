@@ -13,7 +13,7 @@ from l3core.avc.dividing import GroupOf, SplitOf, Video, alone, cut, shard_name,
 from l3core.avc.layout import CorpusPaths, CorpusSettings, VideoRow
 from l3core.avc.ledger import read_rows, write_ledger
 from l3core.avc.leftovers import clear_staging, finished_shards
-from l3core.listing import clip_id_of
+from l3core.clip_ids import clip_id_of
 from l3core.storage import StoredObject
 from l3core.table.json_objects import read_json, write_json
 

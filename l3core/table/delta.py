@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from l3core.ahead import map_ahead
 from l3core.checksums import COMPUTED
+from l3core.clip_ids import clip_id_of
 from l3core.downloads import too_large
 from l3core.durations import too_long
 from l3core.errors import UsageError
-from l3core.listing import clip_id_of
 from l3core.pinned import content_checksum, readable
 from l3core.storage import StoredObject, as_text
 from l3core.table.layout import GONE, TRANSIENT, WITH_WINDOWS

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l3core.clip_ids import clip_id_of
 from l3core.errors import UsageError
-from l3core.listing import clip_id_of, common_root, list_inputs, parse_pattern
+from l3core.listing import common_root, list_inputs, parse_pattern
 from l3core.storage import describe, write_bytes
 from tests.corpus import upload
 
@@ -198,5 +199,5 @@ def test_clip_ids():
     assert clip_id_of("gs://bucket/a/z.wav", "gs://bucket") == "a/z.wav"
     assert clip_id_of("gs://bucket/a/z.wav", "gs://") == "bucket/a/z.wav"
     for outside in ("/xy/z.wav", "/x", "/z.wav", "gs://x/z.wav"):
-        with pytest.raises(UsageError, match="not below the table's root /x"):
+        with pytest.raises(UsageError, match="not below the root /x"):
             clip_id_of(outside, "/x")

@@ -17,7 +17,8 @@ from l3core.errors import AudioError, CredentialsError, StorageError, UsageError
 from l3core.listing import list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage_options import CONFIGURED, configure
-from l3core.stores import filesystem, reach, translating
+from l3core.store_errors import translating
+from l3core.stores import filesystem, reach
 from tests.corpus import listed, noise, read
 from tests.emulators import S3_CODES
 

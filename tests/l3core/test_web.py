@@ -15,9 +15,10 @@ import soundfile
 from aiohttp.resolver import ThreadedResolver
 
 from l3core import storage, urls, web
+from l3core.clip_ids import clip_id_of
 from l3core.downloads import limit_downloads
 from l3core.errors import AudioError, UsageError
-from l3core.listing import clip_id_of, common_root, list_inputs, parse_input
+from l3core.listing import common_root, list_inputs, parse_input
 from l3core.pinned import open_pinned
 from l3core.storage import StoredObject
 from l3core.stores import filesystem

@@ -123,7 +123,7 @@ def test_dots_in_names_do_not_lead_out(corpus, tmp_path, capsys):
         assert embed(given, table, "--root", str(corpus)) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"is not below the table's root {corpus}" in said
+        assert f"is not below the root {corpus}" in said
     assert embed(f"{corpus}/deep/../a.wav", table, "--root", f"{corpus}/deep/..") == 0
     assert by_status(table) == {"ok": ["a.wav"]}
 

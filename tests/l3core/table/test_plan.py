@@ -94,7 +94,7 @@ def test_an_object_outside_the_root_is_refused(tmp_path, table):
     corpus = write_files(tmp_path / "corpus", 1)
     PlainRun(corpus, table, "run-1").all()
     elsewhere = write_audio(tmp_path / "elsewhere/x.wav")
-    with pytest.raises(UsageError, match=r"elsewhere/x\.wav is not below the table's root"):
+    with pytest.raises(UsageError, match=r"elsewhere/x\.wav is not below the root"):
         PlainRun(elsewhere, table, "run-2").make_plan()
 
 
