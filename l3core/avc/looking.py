@@ -9,7 +9,7 @@ from l3core.avc.records import Pair, parse, read_records
 from l3core.errors import DamagedError
 
 MOST_FILES = 4  # each is read as a whole
-_ADVICE = "; if it is removed, l3flow avc sample makes its pairs anew"
+_ADVICE = "; l3flow avc sample makes files anew that are not there, so remove a damaged one"
 
 
 class Drawn(NamedTuple):

@@ -129,7 +129,10 @@ def test_a_damaged_file_is_an_error_that_names_it(corpus, tmp_path, capsys):
     content[len(content) // 2] ^= 1
     (corpus / file.path).write_bytes(content)
     assert inspect(corpus, tmp_path) == 1
-    assert re.search(r"\.tfrecord is damaged: record \d+ does not", capsys.readouterr().err)
+    assert re.search(r"\.tfrecord is damaged: record \d+ does not .*; l3flow", capsys.readouterr().err)
+    (corpus / file.path).unlink()
+    assert inspect(corpus, tmp_path) == 1
+    assert re.search(r"\.tfrecord is missing; l3flow avc sample makes", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
